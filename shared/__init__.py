@@ -1,0 +1,1 @@
+"""Signalbox: one control room for automated work."""

@@ -1,0 +1,15 @@
+"""Structured logs: one JSON object a line, with request, execution and trace id."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from aws_lambda_powertools import Logger
+
+
+@cache
+def logger(name: str) -> Logger:
+    """The logger of one part of the system; level by ``SIGNALBOX_LOG_LEVEL`` (default INFO)."""
+    import os
+
+    return Logger(service="signalbox", child=False, name=f"signalbox.{name}", level=os.environ.get("SIGNALBOX_LOG_LEVEL", "INFO"))

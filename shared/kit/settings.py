@@ -1,0 +1,56 @@
+"""Every setting of the system, typed, in one place. Each is a flag of ``scripts/serve`` or ``SIGNALBOX_<NAME>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Defaults are those of the embedded system; template.yaml sets the ones AWS needs."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGNALBOX_", frozen=True, extra="ignore")
+
+    adapter: Literal["embedded", "aws"] = Field("embedded", description="Which adapters stand behind the ports.")
+    host: str = Field("127.0.0.1", description="Address the embedded server listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port the embedded server listens on; 0 picks a free one.")
+    data: Path = Field(Path("data"), description="Folder of the embedded system: store, blobs, master key.")
+    public_url: str = Field("", description="Base URL callers use; never taken from the Host header.")
+    allow_hosts: list[str] = Field([], description="Hosts, networks and host:port patterns flows may call although private.")
+    log_level: str = Field("INFO", description="Lowest level of the server's own log.")
+    workers: int = Field(8, ge=1, le=256, description="Executions the embedded driver advances at once.")
+    script_workers: int = Field(2, ge=1, le=64, description="Warm processes that evaluate scripts.")
+    slice_seconds: float = Field(60.0, gt=0, description="Time one advance may run before it yields.")
+    max_visits: int = Field(10_000, ge=1, description="Node visits after which an execution fails.")
+    token_secret: SecretStr | None = Field(None, description="Signing secret of session tokens; made on first start when embedded.")
+    token_hours: float = Field(24.0, gt=0, description="Life of a session token.")
+    open_signup: bool = Field(True, description="Whether anybody may create an account.")
+    bootstrap_secret: str = Field("", description="Secrets Manager id of the first administrator's one-time token (AWS).")
+    lockout_failures: int = Field(5, ge=1, description="Failed log-ins before an account is locked.")
+    lockout_seconds: int = Field(300, ge=1, description="How long a lock lasts.")
+    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest request body.")
+    table_prefix: str = Field("signalbox", description="Start of every table name.")
+    blob_bucket: str = Field("", description="S3 bucket of large values (AWS).")
+    kms_key: str = Field("", description="KMS key of secrets (AWS).")
+    driver_arn: str = Field("", description="State machine that drives executions (AWS).")
+    websocket_url: str = Field("", description="Management endpoint of the WebSocket API (AWS).")
+
+
+_current: Settings | None = None
+
+
+def settings() -> Settings:
+    """The settings of this process, read once from the environment."""
+    global _current
+    if _current is None:
+        _current = Settings()
+    return _current
+
+
+def use_settings(value: Settings | None) -> None:
+    """Replace the settings of this process; None reads the environment again."""
+    global _current
+    _current = value
