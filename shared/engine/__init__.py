@@ -1,0 +1,1 @@
+"""The engine: programs, executions, their journal and the protocol that drives them."""

@@ -1,0 +1,203 @@
+"""What a node kind is: one file beside this one, registered by name.
+
+A kind gets a :class:`Call` (everything one attempt may see) and answers an :class:`Outcome`, or raises :class:`NodeFailed`.
+It keeps no state of its own: what must outlive the call travels in ``Wait.state``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from shared.engine.expressions.base import Language, Scope
+from shared.engine.program import Node
+from shared.outbound import OutboundClient
+
+GENERIC_ACTIONS = ("default", "success")
+"""Candidate actions of a node that simply succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFacts:
+    """Who is running: ids as text, ``started_ms`` in epoch milliseconds."""
+
+    id: str
+    org_id: str
+    account_id: str
+    definition_id: str
+    started_ms: int = 0
+
+
+class LogSink(Protocol):
+    """Takes one log row: level is debug, info, warn or error; ``data`` a JSON object."""
+
+    def __call__(self, level: str, message: str, data: dict[str, Any] | None = None) -> None: ...
+
+
+class KeyValues(Protocol):
+    """The ``store`` node's data: per account, surviving executions. Every change is atomic."""
+
+    def get(self, account_id: str, key: str) -> Any:
+        """The value; raises KeyError."""
+
+    def set(self, account_id: str, key: str, value: Any, ttl_s: float | None = None) -> None: ...
+
+    def delete(self, account_id: str, key: str) -> bool: ...
+
+    def items(self, account_id: str) -> Sequence[tuple[str, Any]]:
+        """Every live pair, sorted by key."""
+
+    def increment(self, account_id: str, key: str, amount: int | float, operation_id: str) -> int | float:
+        """Add and answer the new value; the same ``operation_id`` counts once. Raises TypeError on a non-number."""
+
+    def append(self, account_id: str, key: str, value: Any, operation_id: str) -> None:
+        """Append to a list, creating it; the same ``operation_id`` counts once. Raises TypeError on a non-list."""
+
+    def clear(self, account_id: str) -> int:
+        """Delete everything; answers how many."""
+
+
+class Schedules(Protocol):
+    """Cron jobs that run a definition. Rows are JSON objects as the cron node shows them."""
+
+    def create(self, execution: ExecutionFacts, spec: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def list(self, execution: ExecutionFacts) -> list[dict[str, Any]]: ...
+
+    def get(self, execution: ExecutionFacts, job_id: str) -> dict[str, Any] | None: ...
+
+    def delete(self, execution: ExecutionFacts, job_id: str) -> bool: ...
+
+
+class OperationResults(Protocol):
+    """Stored results of operations an author named with ``idempotency_key``."""
+
+    def get(self, org_id: str, key: str) -> Any | None: ...
+
+    def put(self, org_id: str, key: str, value: Any, ttl_s: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KindServices:
+    """Ports a kind may use."""
+
+    language: Language
+    http: OutboundClient
+    keyvalues: KeyValues
+    schedules: Schedules
+    operations: OperationResults
+    wall_clock_limit_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt of one node. ``params`` have their templates expanded and the prep hook applied.
+
+    ``idempotency_key`` is the same for every attempt of this visit and item; ``attempt`` counts from 1.
+    """
+
+    node: Node
+    params: dict[str, Any]
+    input: Any
+    scope: Scope
+    execution: ExecutionFacts
+    attempt: int
+    idempotency_key: str
+    services: KindServices
+    log: LogSink
+    stopping: Callable[[], bool] = lambda: False
+
+    def require(self, name: str) -> Any:
+        """The parameter ``name``; a missing or empty one fails the node for good."""
+        value = self.params.get(name)
+        if value is None or value == "":
+            raise NodeFailed(f"{name} parameter is required", retryable=False)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The node ended well. ``actions`` are candidate edges in order; ``shared`` replaces the shared scope if given."""
+
+    output: Any
+    actions: tuple[str, ...] = GENERIC_ACTIONS
+    shared: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The node is not done: call ``resume`` at ``until_ms`` (epoch ms, None = never) or when ``key`` is signalled.
+
+    Without ``key`` it is a plain timer. ``state`` is kept and handed to ``resume``.
+    """
+
+    until_ms: int | None = None
+    key: str | None = None
+    state: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Why ``resume`` is called: the signalled ``value``, or the deadline (``timed_out``)."""
+
+    timed_out: bool
+    value: Any = None
+    state: Any = None
+
+
+Outcome = Done | Wait
+
+
+class NodeFailed(Exception):
+    """The attempt failed. ``retryable`` says whether the author's retry applies; ``actions`` are candidate error edges in order."""
+
+    def __init__(
+        self, message: str, *, retryable: bool = True, actions: tuple[str, ...] = ("error",), output: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retryable = retryable
+        self.actions = actions
+        self.output = output
+
+
+class NodeKind:
+    """Base of every kind. ``parameters`` is the JSON Schema of ``params`` (templates are allowed anywhere)."""
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    effectful: ClassVar[bool] = False
+    description: ClassVar[str] = ""
+    parameters: ClassVar[dict[str, Any]] = {"type": "object"}
+
+    def run(self, call: Call) -> Outcome:
+        """The node's work."""
+        raise NotImplementedError
+
+    def resume(self, call: Call, answer: Answer) -> Outcome:
+        """Continue after a :class:`Wait`; only waiting kinds are resumed."""
+        raise NodeFailed(f"{self.name} does not wait", retryable=False)
+
+
+@dataclass(slots=True)
+class Registry:
+    """Kinds by name and alias."""
+
+    _kinds: dict[str, NodeKind] = field(default_factory=dict)
+
+    def register(self, kind: NodeKind) -> None:
+        """Add a kind; a name taken twice is a programming error."""
+        for name in (kind.name, *kind.aliases):
+            if name in self._kinds:
+                raise ValueError(f"two node kinds are called {name}")
+            self._kinds[name] = kind
+
+    def get(self, name: str) -> NodeKind | None:
+        """The kind of this name or alias."""
+        return self._kinds.get(name)
+
+    def all(self) -> list[NodeKind]:
+        """Every kind once, by name."""
+        return sorted({id(kind): kind for kind in self._kinds.values()}.values(), key=lambda kind: kind.name)
