@@ -1,0 +1,1 @@
+"""Stored state: PynamoDB models, transactions, the embedded engine, the change stream, blobs."""

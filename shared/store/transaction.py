@@ -1,0 +1,218 @@
+"""Writing safely: transactions with labelled failures, and conditional writes built on them.
+
+Every write here carries a client request token. When an answer is lost the request is sent again with the same token,
+and the store answers "done" if the first one was: a failed condition is therefore always someone else's doing.
+Source: Amazon DynamoDB API Reference, TransactWriteItems, ClientRequestToken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pynamodb.exceptions import PynamoDBException, TransactGetError, TransactWriteError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.transactions import TransactGet
+
+from shared.kit import clock, ids
+from shared.kit.errors import Internal, SignalboxError, Unavailable
+from shared.store.base import Record
+
+R = TypeVar("R", bound=Record)
+
+ATTEMPTS = 8
+_FIRST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 1.0
+_BUSY = {
+    "TransactionConflict",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+    "ThrottlingError",
+    "ThrottlingException",
+    "ProvisionedThroughputExceeded",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "InternalServerError",
+    "ServiceUnavailable",
+}
+# PynamoDB sends the actions of a transaction in this order, and the reasons of a failure come back in it.
+_ORDER = ("check", "delete", "put", "update")
+
+
+class ConditionFailed(SignalboxError):
+    """A condition was false and nothing was written.
+
+    ``failures`` maps the label of each action that failed to the record as it was, or None if there was none.
+    """
+
+    status, code = 409, "conflict"
+
+    def __init__(self, failures: dict[str, Record | None]) -> None:
+        super().__init__("The record was changed by another request")
+        self.failures = failures
+
+
+class Contention(Unavailable):
+    """The records stayed contended or throttled through every retry; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    kind: str
+    label: str
+    model: type[Record]
+    request: dict[str, Any]
+    record: Record | None
+
+
+class Transaction:
+    """Up to 100 writes that happen together or not at all. At most one action may name an item."""
+
+    def __init__(self) -> None:
+        self._steps: list[_Step] = []
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def put(self, record: Record, condition: Condition | None = None, label: str = "") -> Transaction:
+        """Store a whole record."""
+        return self._add("put", type(record), record.get_save_kwargs_from_instance(condition), label, record)
+
+    def update(
+        self, record: Record, actions: Sequence[Action], condition: Condition | None = None, label: str = ""
+    ) -> Transaction:
+        """Change attributes of the record's item; only the record's key (and version) is used."""
+        request = record.get_update_kwargs_from_instance(list(actions), condition)
+        return self._add("update", type(record), request, label, record)
+
+    def delete(self, record: Record, condition: Condition | None = None, label: str = "") -> Transaction:
+        """Remove the record's item; one that is not there is no failure."""
+        return self._add("delete", type(record), record.get_delete_kwargs_from_instance(condition), label, None)
+
+    def check(self, model: type[Record], pk: str, sk: str, condition: Condition, label: str = "") -> Transaction:
+        """Demand a condition of an item that is not written."""
+        return self._add("check", model, model.get_operation_kwargs_from_class(pk, sk, condition), label, None)
+
+    def _add(
+        self, kind: str, model: type[Record], request: dict[str, Any], label: str, record: Record | None
+    ) -> Transaction:
+        request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        self._steps.append(_Step(kind, label or str(len(self._steps)), model, request, record))
+        return self
+
+    def commit(self) -> None:
+        """Write, or raise ConditionFailed or Contention. An empty transaction is done.
+
+        Contention and throttling are retried with growing, jittered pauses. Raises Unavailable when the store stays out
+        of reach; then the transaction may or may not have been written.
+        """
+        if not self._steps:
+            return
+        steps = sorted(self._steps, key=lambda step: _ORDER.index(step.kind))
+        connection = steps[0].model._get_connection().connection
+        requests = {kind: [step.request for step in steps if step.kind == kind] for kind in _ORDER}
+        token = ids.uuid4()
+
+        def send() -> None:
+            connection.transact_write_items(
+                requests["check"], requests["delete"], requests["put"], requests["update"], client_request_token=token
+            )
+
+        persist(send, lambda error: _refused(error, steps))
+        for step in steps:
+            if step.record is not None:
+                step.record.update_local_version_attribute()
+
+
+def _refused(error: PynamoDBException, steps: list[_Step]) -> SignalboxError | None:
+    """The failed conditions of a cancelled transaction, or None when it is another kind of error."""
+    if not isinstance(error, TransactWriteError) or error.cause_response_code != "TransactionCanceledException":
+        return None
+    failures: dict[str, Record | None] = {}
+    for step, reason in zip(steps, error.cancellation_reasons, strict=True):
+        if reason is not None and reason.code == "ConditionalCheckFailed":
+            failures[step.label] = step.model.from_raw_data(reason.raw_item) if reason.raw_item else None
+    return ConditionFailed(failures) if failures else None
+
+
+def persist(send: Callable[[], Any], refused: Callable[[PynamoDBException], SignalboxError | None]) -> None:
+    """Send a request that may safely be sent twice until the store answers, up to :data:`ATTEMPTS` times.
+
+    ``refused`` turns an error that is final into the one to raise.
+    """
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            ceiling = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)
+            clock.sleep(ceiling * (0.5 + ids.uniform() / 2))
+        try:
+            send()
+        except PynamoDBException as error:
+            final = refused(error)
+            if final is not None:
+                raise final from error
+            failure = error
+            if not is_transient(error):
+                raise Internal("The store refused a request") from error
+        else:
+            return
+    if isinstance(failure.cause, ClientError):
+        raise Contention("Too many requests change the same records; try again") from failure
+    raise Unavailable("The store cannot be reached; try again") from failure
+
+
+def is_transient(error: PynamoDBException) -> bool:
+    """Whether the same request may succeed when sent again: contention, throttling, a broken connection."""
+    cause = error.cause
+    if isinstance(cause, BotoCoreError):
+        return True
+    codes = {error.cause_response_code}
+    if isinstance(error, TransactWriteError | TransactGetError):
+        codes |= {reason.code for reason in error.cancellation_reasons if reason is not None}
+    return not codes.isdisjoint(_BUSY)
+
+
+def is_condition_failure(error: PynamoDBException) -> bool:
+    """Whether a single write of PynamoDB's own was refused by its condition."""
+    return error.cause_response_code == "ConditionalCheckFailedException"
+
+
+def put_if_absent(record: Record) -> bool:
+    """Store a record unless its key is taken; whether it was stored. Exact even when answers are lost."""
+    try:
+        Transaction().put(record, type(record).pk.does_not_exist()).commit()
+    except ConditionFailed:
+        return False
+    return True
+
+
+def update_if(record: Record, actions: Sequence[Action], condition: Condition) -> bool:
+    """Change the record's item if the condition holds; whether it did. Exact even when answers are lost."""
+    try:
+        Transaction().update(record, actions, condition).commit()
+    except ConditionFailed:
+        return False
+    return True
+
+
+def read_together(*keys: tuple[type[Record], str, str]) -> list[Record | None]:
+    """Up to 100 records as they are at one moment; None where there is none."""
+    if not keys:
+        return []
+    connection = keys[0][0]._get_connection().connection
+    found: list[Record | None] = []
+
+    def send() -> None:
+        found.clear()
+        with TransactGet(connection=connection) as transaction:
+            futures = [(model, transaction.get(model, pk, sk)) for model, pk, sk in keys]
+        for model, future in futures:
+            try:
+                found.append(future.get())
+            except model.DoesNotExist:
+                found.append(None)
+
+    persist(send, lambda error: None)
+    return found
