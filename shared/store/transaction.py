@@ -129,7 +129,7 @@ class Transaction:
 
 def _refused(error: PynamoDBException, steps: list[_Step]) -> SignalboxError | None:
     """The failed conditions of a cancelled transaction, or None when it is another kind of error."""
-    if not isinstance(error, TransactWriteError) or error.cause_response_code != "TransactionCanceledException":
+    if not isinstance(error, TransactWriteError) or _code(error) != "TransactionCanceledException":
         return None
     failures: dict[str, Record | None] = {}
     for step, reason in zip(steps, error.cancellation_reasons, strict=True):
@@ -168,7 +168,7 @@ def is_transient(error: PynamoDBException) -> bool:
     cause = error.cause
     if isinstance(cause, BotoCoreError):
         return True
-    codes = {error.cause_response_code}
+    codes = {_code(error)}
     if isinstance(error, TransactWriteError | TransactGetError):
         codes |= {reason.code for reason in error.cancellation_reasons if reason is not None}
     return not codes.isdisjoint(_BUSY)
@@ -176,7 +176,12 @@ def is_transient(error: PynamoDBException) -> bool:
 
 def is_condition_failure(error: PynamoDBException) -> bool:
     """Whether a single write of PynamoDB's own was refused by its condition."""
-    return error.cause_response_code == "ConditionalCheckFailedException"
+    return _code(error) == "ConditionalCheckFailedException"
+
+
+def _code(error: PynamoDBException) -> str | None:
+    # PynamoDB's own accessor trips over time-outs, whose ``response`` attribute is None.
+    return error.cause_response_code if isinstance(error.cause, ClientError) else None
 
 
 def put_if_absent(record: Record) -> bool:
