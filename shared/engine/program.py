@@ -40,11 +40,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Taken when the node's outcome offers ``action`` and ``when`` (an expression, or None) holds."""
+    """Taken when the node's outcome offers ``action``."""
 
     action: str
     target: str
-    when: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What stands behind the ports: one package per place the system runs in."""

@@ -1,0 +1,1 @@
+"""Adapters of the one-machine system: a worker loop, threads, sockets and a key file."""

@@ -1,0 +1,130 @@
+"""The embedded driver: a few threads over the same ``advance`` that the state machine calls on AWS.
+
+    start / wake ──▶ queue ──▶ worker: advance ──▶ end       nothing more
+                       ▲                       ├─▶ advance   back into the queue
+                       │                       ├─▶ park      a timer, unless only a signal ends it
+                       └──────── timers ◀──────┴─▶ busy      a timer
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from shared.engine.interpreter import Verdict
+from shared.kit import clock
+from shared.kit.logging import logger
+
+Ref = tuple[str, str, int]
+"""Org, execution, generation."""
+
+Advance = Callable[[str, str, int], Verdict]
+
+RETRY_MS = 1_000
+"""When to try again after an advance broke (the store was out of reach, say)."""
+
+
+class EmbeddedDriver:
+    """Advances executions on ``threads`` threads. One execution is never advanced twice at once here."""
+
+    def __init__(self, threads: int, poke: Callable[[str], None] = lambda execution_id: None) -> None:
+        self._threads = threads
+        self._poke = poke
+        self._changed = threading.Condition()
+        self._queue: deque[Ref] = deque()
+        self._queued: set[Ref] = set()
+        self._running: set[Ref] = set()
+        self._again: set[Ref] = set()
+        self._timers: list[tuple[int, int, Ref]] = []
+        self._sequence = itertools.count()
+        self._stopping = False
+        self._workers: list[threading.Thread] = []
+
+    def run(self, advance: Advance) -> None:
+        """Begin to work."""
+        for number in range(self._threads):
+            worker = threading.Thread(target=self._work, args=(advance,), name=f"driver-{number}", daemon=True)
+            self._workers.append(worker)
+            worker.start()
+
+    def close(self) -> None:
+        """Finish the advances under way and stop; what is queued is found again by the next process."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process is about to end."""
+        return self._stopping
+
+    def start(self, org_id: str, execution_id: str, generation: int) -> None:
+        """Queue an execution."""
+        self._enqueue((org_id, execution_id, generation))
+
+    def wake(self, org_id: str, execution_id: str, generation: int, task_token: str | None) -> None:
+        """Queue an execution again; one that is being advanced is told to look."""
+        self._enqueue((org_id, execution_id, generation))
+        self._poke(execution_id)
+
+    def at(self, moment_ms: int, org_id: str, execution_id: str, generation: int) -> None:
+        """Queue an execution at a moment."""
+        with self._changed:
+            heapq.heappush(self._timers, (moment_ms, next(self._sequence), (org_id, execution_id, generation)))
+            self._changed.notify()
+
+    def _enqueue(self, ref: Ref) -> None:
+        with self._changed:
+            if ref in self._running:
+                self._again.add(ref)
+            elif ref not in self._queued:
+                self._queued.add(ref)
+                self._queue.append(ref)
+                self._changed.notify()
+
+    def _work(self, advance: Advance) -> None:
+        while (ref := self._take()) is not None:
+            try:
+                verdict = advance(*ref)
+            except Exception:
+                logger("driver").exception("advance failed; it will be tried again", extra={"execution_id": ref[1]})
+                verdict = Verdict("busy", until_ms=clock.now_ms() + RETRY_MS)
+            self._settle(ref, verdict)
+
+    def _take(self) -> Ref | None:
+        with self._changed:
+            while not self._stopping:
+                self._fire()
+                if self._queue:
+                    ref = self._queue.popleft()
+                    self._queued.discard(ref)
+                    self._running.add(ref)
+                    return ref
+                timeout = (self._timers[0][0] - clock.now_ms()) / 1000 if self._timers else None
+                self._changed.wait(timeout)
+            return None
+
+    def _fire(self) -> None:
+        now = clock.now_ms()
+        while self._timers and self._timers[0][0] <= now:
+            ref = heapq.heappop(self._timers)[2]
+            if ref not in self._queued and ref not in self._running:
+                self._queued.add(ref)
+                self._queue.append(ref)
+            elif ref in self._running:
+                self._again.add(ref)
+
+    def _settle(self, ref: Ref, verdict: Verdict) -> None:
+        with self._changed:
+            self._running.discard(ref)
+            again = ref in self._again
+            self._again.discard(ref)
+        if verdict.word == "advance" or (again and verdict.word in ("park", "busy")):
+            self._enqueue(ref)
+        elif verdict.until_ms is not None and verdict.word in ("park", "busy"):
+            self.at(verdict.until_ms, *ref)

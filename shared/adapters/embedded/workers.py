@@ -1,0 +1,109 @@
+"""Threads that run attempts, and the one that keeps leases alive."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+HEARTBEAT_SECONDS = 10.0
+
+
+class WorkerThreads:
+    """One pool for the process; each advance gets its own mailbox of results."""
+
+    def __init__(self, threads: int = 64) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="attempt")
+        self._open: dict[str, Mailbox] = {}
+
+    def mailbox(self, execution_id: str) -> Mailbox:
+        """The workers of one advance."""
+        box = Mailbox(self._pool, lambda: self._open.pop(execution_id, None))
+        self._open[execution_id] = box
+        return box
+
+    def poke(self, execution_id: str) -> None:
+        """Make the advance of this execution look at its control item now."""
+        box = self._open.get(execution_id)
+        if box is not None:
+            box.poke()
+
+    def close(self) -> None:
+        """Stop taking work."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Mailbox:
+    """Runs work on the pool and hands out (token, value) as it finishes."""
+
+    def __init__(self, pool: ThreadPoolExecutor, closed: Callable[[], object]) -> None:
+        self._pool = pool
+        self._closed = closed
+        self._finished: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()
+
+    def submit(self, token: int, work: Callable[[], Any]) -> None:
+        """Start ``work``, which never raises."""
+        self._pool.submit(lambda: self._finished.put((token, work())))
+
+    def next(self, timeout_s: float) -> tuple[int, Any] | None:
+        """The next result; None after the time-out or a poke."""
+        try:
+            return self._finished.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def poke(self) -> None:
+        """End a wait in :meth:`next` early."""
+        self._finished.put(None)
+
+    def close(self) -> None:
+        """Results that come later are dropped."""
+        self._closed()
+
+
+class HeartbeatThread:
+    """Renews every lease of the process from one thread."""
+
+    def __init__(self, interval_s: float = HEARTBEAT_SECONDS) -> None:
+        self._interval_s = interval_s
+        self._beating: dict[int, Callable[[], bool]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._next = 0
+
+    def beat(self, renew: Callable[[], bool]) -> Callable[[], None]:
+        """Call ``renew`` at every interval until the returned function is called or it answers False."""
+        with self._lock:
+            self._next += 1
+            number = self._next
+            self._beating[number] = renew
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+                self._thread.start()
+        return lambda: self._forget(number)
+
+    def close(self) -> None:
+        """Stop; leases run out by themselves."""
+        self._stop.set()
+
+    def _forget(self, number: int) -> None:
+        with self._lock:
+            self._beating.pop(number, None)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            with self._lock:
+                beating = list(self._beating.items())
+            for number, renew in beating:
+                if not self._still(renew):
+                    self._forget(number)
+
+    def _still(self, renew: Callable[[], bool]) -> bool:
+        try:
+            return renew()
+        except Exception:
+            # A store that is out of reach now may answer at the next beat; the lease itself decides.
+            return True

@@ -1,0 +1,103 @@
+"""One turn of the machine: take the lease, load, interpret, answer with the word the driver acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.engine.attempt import Attempts
+from shared.engine.interpreter import Interpreter, Limits, Verdict
+from shared.engine.journal import Journal, LeaseLost
+from shared.engine.kinds.base import ExecutionFacts
+from shared.engine.ports import DefinitionRef, Driver, Governance, Heart, Programs, Secrets, Workers
+from shared.engine.repository import ExecutionRepository, Refused
+from shared.engine.scope import LazySecrets, ScopeFactory
+from shared.kit import clock
+from shared.store.models.executions import Control
+from shared.store.transaction import update_if
+
+MAX_SEGMENTS = 1_000
+"""Advances per generation; a state machine's history holds 25,000 events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advancer:
+    """Everything an advance needs. ``workers`` makes the pool of one advance, given the execution's id."""
+
+    repository: ExecutionRepository
+    programs: Programs
+    secrets: Secrets
+    attempts: Attempts
+    governance: Governance
+    driver: Driver
+    heart: Heart
+    workers: Callable[[str], Workers]
+    limits: Limits = Limits()
+
+    def advance(self, org_id: str, execution_id: str, generation: int) -> Verdict:
+        """Run until the execution ends, parks or the slice is spent. Safe to call twice, late, or from two places."""
+        control = self.repository.acquire(org_id, execution_id, generation)
+        if isinstance(control, Refused):
+            return _refused(control)
+        if control.segment > MAX_SEGMENTS:
+            return self._hand_over(control)
+        stop = self.heart.beat(lambda: self.repository.renew(control))
+        workers = self.workers(execution_id)
+        try:
+            return self._interpreter(control, workers).run()
+        except LeaseLost:
+            return Verdict("busy", until_ms=clock.now_ms() + 1_000)
+        finally:
+            stop()
+            workers.close()
+
+    def _interpreter(self, control: Control, workers: Workers) -> Interpreter:
+        program = self.programs.program(DefinitionRef(control.org_id, control.definition_id, int(control.definition_version)))
+        state, facts = self.repository.load_state(control)
+        for fact in facts:
+            state.apply(fact, program)
+        state.forget_deliveries()
+        journal = Journal(self.repository, control, program, state)
+        journal.absorb_if_woken()
+        execution = ExecutionFacts(
+            control.execution_id, control.org_id, control.account_id, control.definition_id, int(control.started_ms)
+        )  # fmt: skip
+        secrets = LazySecrets(lambda: self.secrets.values(control.org_id, control.account_id))
+        scopes = ScopeFactory(control.pk, execution, secrets)
+        deadline = int(control.deadline_ms) if control.deadline_ms is not None else None
+        return Interpreter(program, state, journal, execution, self.attempts, workers, self.governance, scopes, self.limits, deadline)
+
+    def _hand_over(self, control: Control) -> Verdict:
+        """Begin the next generation, so that no machine's history grows without end."""
+        if self.restart(control):
+            self.driver.start(control.org_id, control.execution_id, int(control.generation) + 1)
+        return Verdict("handover")
+
+    def restart(self, control: Control) -> bool:
+        """Move to a new generation: whatever still runs for the old one becomes void. False when someone else did."""
+        following = int(control.generation) + 1
+        actions = [
+            Control.generation.set(following),
+            Control.segment.set(0),
+            Control.lease.remove(),
+            Control.lease_until.remove(),
+            Control.lease_boot.remove(),
+            Control.task_token.remove(),
+            Control.due_ms.set(clock.now_ms() + 30_000),
+        ]
+        unchanged = (Control.live == True) & (Control.generation == control.generation) & (Control.due_ms == control.due_ms)  # noqa: E712
+        return update_if(Control(control.pk, "control"), actions, unchanged)
+
+    def register_park(self, org_id: str, execution_id: str, generation: int, wake: int, task_token: str) -> bool:
+        """Keep the token that ends this park. False: something came since the park was committed, go on at once."""
+        control = self.repository.control(org_id, execution_id)
+        if control is None:
+            return False
+        parked = (Control.generation == generation) & (Control.wake == wake) & Control.lease.does_not_exist() & (Control.live == True)  # noqa: E712
+        return update_if(Control(control.pk, "control"), [Control.task_token.set(task_token)], parked)
+
+
+def _refused(refused: Refused) -> Verdict:
+    if refused.reason == "leased" and refused.control is not None:
+        return Verdict("busy", until_ms=int(refused.control.lease_until or clock.now_ms()) + 1_000)
+    return Verdict("end", status=str(refused.control.status) if refused.control is not None else "")

@@ -1,0 +1,84 @@
+"""What the engine needs from outside, as protocols. Adapters and other domains implement them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from shared.engine.kinds.base import ExecutionFacts
+from shared.engine.program import Node, Program
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionRef:
+    """A version of a definition in the catalog."""
+
+    org_id: str
+    id: str
+    version: int
+
+
+class Programs(Protocol):
+    """Compiled definitions."""
+
+    def program(self, ref: DefinitionRef) -> Program:
+        """The program of exactly this version; raises NotFound."""
+
+
+class Secrets(Protocol):
+    """Secret values of an account."""
+
+    def values(self, org_id: str, account_id: str) -> Mapping[str, str]:
+        """Every secret in clear, by key."""
+
+
+class Driver(Protocol):
+    """Whatever calls ``advance``: a worker loop, or a state machine. Both calls are short cuts; the sweep repeats them."""
+
+    def start(self, org_id: str, execution_id: str, generation: int) -> None:
+        """Begin a generation; one that exists already counts as done."""
+
+    def wake(self, org_id: str, execution_id: str, generation: int, task_token: str | None) -> None:
+        """End a park early; a token that is gone counts as done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether an effect may start now: *allow*, *hold* until the execution is woken, or *refuse* with a reason."""
+
+    verdict: Literal["allow", "hold", "refuse"] = "allow"
+    reason: str = ""
+
+
+class Governance(Protocol):
+    """Asked before every effectful node."""
+
+    def before(self, execution: ExecutionFacts, node: Node) -> Decision: ...
+
+
+class AllowEverything:
+    """The governance of executions that no workflow governs."""
+
+    def before(self, execution: ExecutionFacts, node: Node) -> Decision:
+        return Decision()
+
+
+class Workers(Protocol):
+    """Runs attempts side by side for one advance."""
+
+    def submit(self, token: int, work: Callable[[], Any]) -> None:
+        """Start ``work``; its return value comes out of :meth:`next`."""
+
+    def next(self, timeout_s: float) -> tuple[int, Any] | None:
+        """The next finished (token, value), or None when the time is over."""
+
+    def close(self) -> None:
+        """Forget what is still running; results are dropped."""
+
+
+class Heart(Protocol):
+    """Keeps the lease of an advance alive while an effect runs."""
+
+    def beat(self, renew: Callable[[], bool]) -> Callable[[], None]:
+        """Call ``renew`` every few seconds until the returned function is called or it answers False."""

@@ -1,0 +1,164 @@
+"""Every read and write of an execution's items. Keys start with the org, so no call can reach another tenant.
+
+                 start                       acquire                 append(final)
+    (nothing) ─────────▶ live, no lease ───────────────▶ leased ─────────────────────▶ ended
+                              ▲                             │ append(park)
+                              └─────────────────────────────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from shared.engine.state import Fact, State
+from shared.kit import clock, ids, json
+from shared.kit.errors import Internal
+from shared.store.blobs import Blobs
+from shared.store.models.executions import Control, InboxEntry, JournalEntry, Snapshot, WaitRecord, execution_pk, journal_sk
+from shared.store.transaction import read, update_and_read
+
+LEASE_MS = 30_000
+"""How long a lease holds without a heartbeat."""
+
+LARGE_VALUE = 100 * 1024
+"""Facts and snapshots above this many bytes keep their values in the blob store."""
+
+_BLOB_FIELDS = ("output", "input", "result", "value", "state", "shared", "data", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the lease was not given: the execution ended, another generation runs, or someone holds it until a moment."""
+
+    reason: str
+    control: Control | None = None
+
+
+class ExecutionRepository:
+    """The items of executions. ``boot`` voids the leases of an earlier process (empty where processes are many)."""
+
+    def __init__(self, blobs: Blobs, boot: str = "") -> None:
+        self._blobs = blobs
+        self._boot = boot
+
+    def control(self, org_id: str, execution_id: str) -> Control | None:
+        """The control item, read consistently."""
+        return read(Control, execution_pk(org_id, execution_id), "control")
+
+    def acquire(self, org_id: str, execution_id: str, generation: int) -> Control | Refused:
+        """Take the lease: live, of this generation, and nobody holds it (or its holder is dead)."""
+        now = clock.now_ms()
+        lease = ids.uuid4()
+        control = Control(execution_pk(org_id, execution_id), "control")
+        free = Control.lease.does_not_exist() | (Control.lease_until < now) | (Control.lease_boot != self._boot)
+        actions = [
+            Control.lease.set(lease),
+            Control.lease_boot.set(self._boot),
+            Control.lease_until.set(now + LEASE_MS),
+            Control.due_ms.set(now + LEASE_MS),
+            Control.segment.set(Control.segment + 1),
+            Control.task_token.remove(),
+            Control.park_until.remove(),
+        ]
+        if update_and_read(control, actions, (Control.live == True) & (Control.generation == generation) & free):  # noqa: E712
+            return control
+        current = self.control(org_id, execution_id)
+        if current is not None and current.lease == lease:
+            return current
+        if current is None or not current.live:
+            return Refused("ended", current)
+        return Refused("stale" if current.generation != generation else "leased", current)
+
+    def renew(self, control: Control) -> bool:
+        """Keep the lease for another term; False when it is lost."""
+        until = clock.now_ms() + LEASE_MS
+        key = Control(control.pk, "control")
+        return update_and_read(key, [Control.lease_until.set(until), Control.due_ms.set(until)], Control.lease == control.lease)
+
+    def load_state(self, control: Control) -> tuple[State, list[Fact]]:
+        """The last snapshot and the facts after it, in order, large values loaded."""
+        if control.snapshot_index is None:
+            return State(), self.facts(control.pk)
+        snapshot = read(Snapshot, control.pk, "snapshot")
+        if snapshot is None:
+            raise Internal("an execution lost its snapshot")
+        text = self._blobs.get(snapshot.blob).decode() if snapshot.blob else snapshot.state
+        return State.from_json(json.loads(text)), self.facts(control.pk, after=int(snapshot.index) - 1)
+
+    def entries(self, pk: str, after: int = -1) -> Iterator[JournalEntry]:
+        """Journal items that hold facts beyond index ``after``, in order."""
+        start = journal_sk(0)
+        if after >= 0:
+            # The item that holds index ``after + 1`` may begin before it.
+            before = JournalEntry.sk.between(journal_sk(0), journal_sk(after + 1))
+            newest = JournalEntry.query(pk, before, scan_index_forward=False, limit=1, consistent_read=True)
+            start = next((entry.sk for entry in newest), start)
+        for entry in JournalEntry.query(pk, JournalEntry.sk.between(start, "journal#~"), consistent_read=True):
+            if entry.first + entry.count - 1 > after:
+                yield entry
+
+    def first_fact(self, pk: str) -> Fact | None:
+        """The fact an execution began with."""
+        entry = read(JournalEntry, pk, journal_sk(0))
+        return self._inline(json.loads(entry.facts)[0]) if entry is not None else None
+
+    def newest_facts(self, pk: str) -> list[Fact]:
+        """The facts of the last append."""
+        newest = JournalEntry.query(pk, JournalEntry.sk.startswith("journal#"), scan_index_forward=False, limit=1, consistent_read=True)
+        return [self._inline(fact) for entry in newest for fact in json.loads(entry.facts)]
+
+    def numbered_facts(self, pk: str, after: int = -1) -> list[tuple[int, Fact]]:
+        """(index, fact) beyond ``after``, large values loaded."""
+        numbered: list[tuple[int, Fact]] = []
+        for entry in self.entries(pk, after):
+            for offset, fact in enumerate(json.loads(entry.facts)):
+                if entry.first + offset > after:
+                    numbered.append((int(entry.first) + offset, self._inline(fact)))
+        return numbered
+
+    def facts(self, pk: str, after: int = -1) -> list[Fact]:
+        """As :meth:`numbered_facts`, without the indices."""
+        return [fact for _, fact in self.numbered_facts(pk, after)]
+
+    def inbox(self, pk: str) -> list[InboxEntry]:
+        """Signals not yet in the journal, oldest first."""
+        return list(InboxEntry.query(pk, InboxEntry.sk.startswith("inbox#"), consistent_read=True))
+
+    def open_waits(self, pk: str, key: str) -> list[WaitRecord]:
+        """Waits of this key, newest first."""
+        found = WaitRecord.query(pk, WaitRecord.sk.startswith(f"wait#{key}#"), consistent_read=True)
+        return sorted(found, key=lambda wait: int(wait.visit), reverse=True)
+
+    def entry_text(self, pk: str, facts: list[Fact]) -> str:
+        """The JSON of one journal item; values of large facts go to the blob store first."""
+        return json.dumps([self.outline(pk, fact) for fact in facts])
+
+    def snapshot(self, pk: str, index: int, state: State) -> Snapshot:
+        """The snapshot item of ``state``, ready to be put in the append that parks."""
+        text = json.dumps(state.to_json())
+        if len(text) <= LARGE_VALUE:
+            return Snapshot(pk, "snapshot", index=index, state=text)
+        return Snapshot(pk, "snapshot", index=index, blob=self._put(pk, text))
+
+    def _put(self, pk: str, text: str) -> str:
+        key = f"{pk.replace('#', '/')}/{ids.uuid7()}"
+        self._blobs.put(key, text.encode())
+        return key
+
+    def outline(self, pk: str, fact: Fact) -> Fact:
+        """``fact`` with its large values moved to the blob store, pointers in their place."""
+        if json.size(fact) <= LARGE_VALUE:
+            return fact
+        large = {name: json.dumps(fact[name]) for name in _BLOB_FIELDS if name in fact}
+        return fact | {name: {"$blob": self._put(pk, text), "size": len(text)} for name, text in large.items() if len(text) > LARGE_VALUE // 4}
+
+    def _inline(self, fact: Fact) -> Fact:
+        pointers = {name: value for name, value in fact.items() if isinstance(value, dict) and value.keys() == {"$blob", "size"}}
+        if not pointers:
+            return fact
+        return fact | {name: self._load(pointer) for name, pointer in pointers.items()}
+
+    def _load(self, pointer: dict[str, Any]) -> Any:
+        return json.loads(self._blobs.get(pointer["$blob"]))

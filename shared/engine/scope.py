@@ -1,0 +1,80 @@
+"""The names an author's expressions see, and the secrets they must not leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from shared.engine.attempt import Redact
+from shared.engine.expressions.base import Scope
+from shared.engine.kinds.base import ExecutionFacts
+from shared.engine.state import State, Token
+
+REDACTED = "[redacted]"
+
+SHORTEST_REDACTED = 4
+"""Shorter secret values are left alone: blanking every ``1`` would destroy results and protect nothing."""
+
+
+class LazySecrets(Mapping[str, str]):
+    """Secrets of an account, read from the vault when an expression first asks."""
+
+    def __init__(self, load: Callable[[], Mapping[str, str]]) -> None:
+        self._load = load
+        self._values: Mapping[str, str] | None = None
+
+    @property
+    def loaded(self) -> Mapping[str, str]:
+        """What has been read so far; empty when nobody asked."""
+        return self._values or {}
+
+    def _all(self) -> Mapping[str, str]:
+        if self._values is None:
+            self._values = self._load()
+        return self._values
+
+    def __getitem__(self, key: str) -> str:
+        return self._all()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+class ScopeFactory:
+    """Makes scopes for one execution."""
+
+    def __init__(self, pk: str, execution: ExecutionFacts, secrets: LazySecrets) -> None:
+        self.pk = pk
+        self._secrets = secrets
+        self._execution = {"id": execution.id, "flow_id": execution.definition_id, "account_id": execution.account_id}
+
+    def scope(self, state: State, token: Token) -> tuple[Scope, Redact]:
+        """What the token's node sees now. The dictionaries are copies, so that attempts may run beside the fold."""
+        place = state.place(token)
+        scope = Scope(
+            input=place.input, previous_input=place.previous_input, shared=dict(state.shared), results=dict(state.outputs),
+            secrets=self._secrets, execution=self._execution, item=state.item(token) if token.is_item else None,
+            index=token.branch if token.is_item else None, error=place.error, has_item=token.is_item,
+        )  # fmt: skip
+        return scope, self.redact
+
+    def redact(self, value: Any) -> Any:
+        """``value`` with every secret value that was read replaced."""
+        known = sorted((text for text in self._secrets.loaded.values() if len(text) >= SHORTEST_REDACTED), key=len, reverse=True)
+        return _redact(value, known) if known else value
+
+
+def _redact(value: Any, known: list[str]) -> Any:
+    if isinstance(value, str):
+        for secret in known:
+            if secret in value:
+                value = value.replace(secret, REDACTED)
+        return value
+    if isinstance(value, list):
+        return [_redact(item, known) for item in value]
+    if isinstance(value, dict):
+        return {_redact(key, known): _redact(item, known) for key, item in value.items()}
+    return value
