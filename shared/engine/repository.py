@@ -102,21 +102,23 @@ class ExecutionRepository:
     def first_fact(self, pk: str) -> Fact | None:
         """The fact an execution began with."""
         entry = read(JournalEntry, pk, journal_sk(0))
-        return self._inline(json.loads(entry.facts)[0]) if entry is not None else None
+        return self.inlined(json.loads(entry.facts)[0]) if entry is not None else None
 
     def newest_facts(self, pk: str) -> list[Fact]:
         """The facts of the last append."""
         newest = JournalEntry.query(pk, JournalEntry.sk.startswith("journal#"), scan_index_forward=False, limit=1, consistent_read=True)
-        return [self._inline(fact) for entry in newest for fact in json.loads(entry.facts)]
+        return [self.inlined(fact) for entry in newest for fact in json.loads(entry.facts)]
 
     def numbered_facts(self, pk: str, after: int = -1) -> list[tuple[int, Fact]]:
         """(index, fact) beyond ``after``, large values loaded."""
-        numbered: list[tuple[int, Fact]] = []
+        return [(index, self.inlined(fact)) for index, fact in self.outlined_facts(pk, after)]
+
+    def outlined_facts(self, pk: str, after: int = -1) -> Iterator[tuple[int, Fact]]:
+        """(index, fact) beyond ``after``, read as they are asked for; large values stay in the blob store."""
         for entry in self.entries(pk, after):
             for offset, fact in enumerate(json.loads(entry.facts)):
                 if entry.first + offset > after:
-                    numbered.append((int(entry.first) + offset, self._inline(fact)))
-        return numbered
+                    yield int(entry.first) + offset, fact
 
     def facts(self, pk: str, after: int = -1) -> list[Fact]:
         """As :meth:`numbered_facts`, without the indices."""
@@ -154,7 +156,8 @@ class ExecutionRepository:
         large = {name: json.dumps(fact[name]) for name in _BLOB_FIELDS if name in fact}
         return fact | {name: {"$blob": self._put(pk, text), "size": len(text)} for name, text in large.items() if len(text) > LARGE_VALUE // 4}
 
-    def _inline(self, fact: Fact) -> Fact:
+    def inlined(self, fact: Fact) -> Fact:
+        """``fact`` with its large values loaded."""
         pointers = {name: value for name, value in fact.items() if isinstance(value, dict) and value.keys() == {"$blob", "size"}}
         if not pointers:
             return fact

@@ -109,6 +109,16 @@ class Engine:
         self._summary(pk)
         return self._repository.numbered_facts(pk, after)
 
+    def follow(self, principal: Principal, execution_id: str, *, after: int = -1) -> Iterator[tuple[int, Fact]]:
+        """As :meth:`facts`, read entry by entry as they are asked for; pass a fact to :meth:`loaded` for its large values."""
+        pk = self._pk(principal, execution_id)
+        self._summary(pk)
+        return self._repository.outlined_facts(pk, after)
+
+    def loaded(self, fact: Fact) -> Fact:
+        """``fact`` with the values that are kept in the blob store."""
+        return self._repository.inlined(fact)
+
     # Acting
 
     def cancel(self, principal: Principal, execution_id: str) -> None:

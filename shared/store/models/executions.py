@@ -78,6 +78,8 @@ class Control(Record):
 
     class Meta(TableMeta):
         table = "executions"
+        # A change record is a hint of what to read, never the data, so it needs no images.
+        stream_view_type = "KEYS_ONLY"
 
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True, default="control")
