@@ -124,7 +124,12 @@ class Transaction:
         persist(send, lambda error: _refused(error, steps))
         for step in steps:
             if step.record is not None:
-                step.record.update_local_version_attribute()
+                _advance_version(step.record)
+
+
+def _advance_version(record: Any) -> None:
+    # PynamoDB counts a version attribute up in the local object too, once the write is known to be done.
+    record.update_local_version_attribute()
 
 
 def _refused(error: PynamoDBException, steps: list[_Step]) -> SignalboxError | None:

@@ -39,7 +39,9 @@ def list_all(request: Request) -> Callable[[sqlite3.Connection], Answer]:
     after = request.get("ExclusiveStartTableName") or ""
 
     def work(sql: sqlite3.Connection) -> Answer:
-        rows = sql.execute("SELECT name FROM tables WHERE name > ? ORDER BY name LIMIT ?", (after, limit + 1)).fetchall()
+        rows = sql.execute(
+            "SELECT name FROM tables WHERE name > ? ORDER BY name LIMIT ?", (after, limit + 1)
+        ).fetchall()
         names = [name for (name,) in rows[:limit]]
         return {"TableNames": names, **({"LastEvaluatedTableName": names[-1]} if len(rows) > limit else {})}
 
@@ -117,9 +119,7 @@ def _save(sql: sqlite3.Connection, number: int, definition: dict[str, Any]) -> N
 
 def _description(sql: sqlite3.Connection, name: str) -> dict[str, Any]:
     number, definition = _row(sql, name)
-    count, size = sql.execute(
-        "SELECT count(*), coalesce(sum(size), 0) FROM items WHERE tbl = ?", (number,)
-    ).fetchone()
+    count, size = sql.execute("SELECT count(*), coalesce(sum(size), 0) FROM items WHERE tbl = ?", (number,)).fetchone()
     description = {key: value for key, value in definition.items() if not key.startswith("_") and key != "Tags"}
     for index in description.get("GlobalSecondaryIndexes") or []:
         index["IndexStatus"] = "ACTIVE"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -129,8 +129,10 @@ class EmbeddedEngine:
         try:
             if operation in _ABOUT_TABLES:
                 about = _ABOUT_TABLES[operation](request)
-                return self._storage.read(about) if operation[0] in "DL" and operation != "DeleteTable" else (
-                    self._storage.write(about)
+                return (
+                    self._storage.read(about)
+                    if operation[0] in "DL" and operation != "DeleteTable"
+                    else (self._storage.write(about))
                 )
             if operation in _READS:
                 return self._read(operation, request, _READS[operation](request))
@@ -180,7 +182,9 @@ class EmbeddedEngine:
         if fault is Fault.FAILED:
             raise EndpointConnectionError(endpoint_url=_ENDPOINT)
         if fault is Fault.THROTTLED:
-            refusal = Rejection("ProvisionedThroughputExceededException", "The level of configured throughput was exceeded")
+            refusal = Rejection(
+                "ProvisionedThroughputExceededException", "The level of configured throughput was exceeded"
+            )
             raise refusal.as_client_error(operation)
         if fault is Fault.CONFLICT:
             _conflict(operation, request)
@@ -195,7 +199,9 @@ class EmbeddedEngine:
 
 def _conflict(operation: str, request: Request) -> NoReturn:
     if operation != "TransactWriteItems":
-        raise Rejection("TransactionConflictException", "Transaction is ongoing for the item").as_client_error(operation)
+        raise Rejection("TransactionConflictException", "Transaction is ongoing for the item").as_client_error(
+            operation
+        )
     reasons: list[dict[str, str]] = [{"Code": "None"} for _ in request["TransactItems"]]
     reasons[0] = {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}
     codes = ", ".join(reason["Code"] for reason in reasons)

@@ -70,7 +70,9 @@ def _subject(leaf: c.Condition, scope: Scope) -> str:
     elif isinstance(leaf, c.Between | c.BeginsWith):
         operand = leaf.operand
     if not isinstance(operand, PathOperand):
-        invalid("Invalid KeyConditionExpression: Invalid condition in KeyConditionExpression: no key attribute specified")
+        invalid(
+            "Invalid KeyConditionExpression: Invalid condition in KeyConditionExpression: no key attribute specified"
+        )
     path = scope.path(operand.parts)
     if len(path) > 1:
         invalid("Key condition expressions cannot contain nested attributes")

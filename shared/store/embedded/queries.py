@@ -56,9 +56,7 @@ class Page:
         ):
             invalid(f"Cannot specify the ProjectionExpression when choosing to get {select}")
         start = request.get("ExclusiveStartKey")
-        return cls(
-            request, scope, filtering, paths, limit, canonical_item(start) if start else None, select == "COUNT"
-        )
+        return cls(request, scope, filtering, paths, limit, canonical_item(start) if start else None, select == "COUNT")
 
     def open(self, session: Session) -> tuple[Table, Index | None]:
         """The table and index, once it is sure that the request may read them so."""
@@ -80,6 +78,7 @@ class Page:
         items: list[Item] = []
         scanned = matched = size = 0
         last: Item | None = None
+        previous: Item | None = None
         for item in rows:
             seen = item_size(item)
             if scanned and size + seen > PAGE_LIMIT:
@@ -120,9 +119,7 @@ def query(request: Request) -> Callable[[Session], Answer]:
             place = _start(table, index, page.start)
             if place[0] != wanted.partition:
                 invalid("The provided starting key is outside query boundaries based on provided conditions")
-            conditions.append(
-                f"(e.sk, e.base_pk, e.base_sk) {beyond} (?, ?, ?)" if index else f"sk {beyond} ?"
-            )
+            conditions.append(f"(e.sk, e.base_pk, e.base_sk) {beyond} (?, ?, ?)" if index else f"sk {beyond} ?")
             arguments += place[1:]
         where = "".join(f" AND {condition}" for condition in conditions)
         if index is None:
@@ -173,9 +170,7 @@ def _check_filter(page: Page, first: str, second: str | None) -> None:
     names = {page.scope.names.get(word, word) for word in parse_condition("FilterExpression", text).mentioned}
     for key in (first, second):
         if key in names:
-            invalid(
-                f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {key}"
-            )
+            invalid(f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {key}")
 
 
 def _position(table: Table, index: Index | None, item: Item) -> Item:

@@ -46,21 +46,23 @@ class Session:
     def get(self, table: Table, key: Key) -> Stored | None:
         """One item."""
         row = self._sql.execute(
-            "SELECT id, size, binary, body FROM items WHERE tbl = ? AND pk = ? AND sk = ?", (table.number, key.pk, key.sk)
+            "SELECT id, size, binary, body FROM items WHERE tbl = ? AND pk = ? AND sk = ?",
+            (table.number, key.pk, key.sk),
         ).fetchone()
         return None if row is None else Stored(row[0], decode(row[3], row[2]), row[1])
 
     def table_rows(self, table: Table, where: str, arguments: list[Any]) -> Iterator[Item]:
         """The items of a table that match, in the order ``where`` ends with."""
-        rows = self._sql.execute(f"SELECT binary, body FROM items WHERE tbl = ? AND {where}", (table.number, *arguments))
+        rows = self._sql.execute(
+            f"SELECT binary, body FROM items WHERE tbl = ? AND {where}", (table.number, *arguments)
+        )
         for binary, body in rows:
             yield decode(body, binary)
 
     def index_rows(self, index: Index, where: str, arguments: list[Any]) -> Iterator[Item]:
         """The items of an index that match, cut to what the index projects."""
         rows = self._sql.execute(
-            "SELECT i.binary, i.body FROM entries e CROSS JOIN items i ON i.id = e.item "
-            f"WHERE e.idx = ? AND {where}",
+            f"SELECT i.binary, i.body FROM entries e CROSS JOIN items i ON i.id = e.item WHERE e.idx = ? AND {where}",
             (index.number, *arguments),
         )
         for binary, body in rows:

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 30.0
 _BATCH = 64
+# What one caller's work may raise; it is handed to that caller, whoever runs the batch.
+_OWN_FAULTS = (Rejection, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tables (
   number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL);
@@ -69,10 +71,11 @@ class _Ticket(Generic[T]):
         """Do the work; False when it refused, and its writes must be undone."""
         try:
             self.value = self.work(connection)
-        except Exception as error:
+        except sqlite3.Error as error:
+            self.error = _translated(error)
+        except _OWN_FAULTS as error:
             self.error = error
-            return False
-        return True
+        return self.error is None
 
 
 class Storage:

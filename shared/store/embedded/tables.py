@@ -158,7 +158,7 @@ def parse_table(number: int, definition: str) -> Table:
     kinds = {entry["AttributeName"]: entry["AttributeType"] for entry in request["AttributeDefinitions"]}
     first, second = _schema(request["KeySchema"], kinds)
     base = {first.name} | ({second.name} if second else set())
-    indexes = []
+    indexes: list[Index] = []
     listed = [(entry, False) for entry in request.get("GlobalSecondaryIndexes") or []]
     listed += [(entry, True) for entry in request.get("LocalSecondaryIndexes") or []]
     for entry, local in listed:

@@ -53,9 +53,7 @@ def parse_update(text: str) -> Parsed[u.Update]:
             tokens.unexpected()
         section = tokens.take().text.upper()
         if section in sections:
-            invalid(
-                f'Invalid UpdateExpression: The "{section}" section can only be used once in an update expression;'
-            )
+            invalid(f'Invalid UpdateExpression: The "{section}" section can only be used once in an update expression;')
         sections[section] = _actions(tokens, section)
     return Parsed("UpdateExpression", u.Update(tuple(sections.values())), frozenset(tokens.mentioned))
 
@@ -102,6 +100,8 @@ def _negation(tokens: Tokens) -> c.Condition:
     if tokens.skip_word("NOT"):
         return c.Not(_negation(tokens))
     if tokens.skip_mark("("):
+        if tokens.is_wrapped():
+            invalid(f"Invalid {tokens.label}: The expression has redundant parentheses;")
         inner = _disjunction(tokens)
         tokens.expect_mark(")")
         return inner
@@ -150,9 +150,7 @@ def _function(tokens: Tokens) -> c.Condition:
         return c.Contains(*arguments)
     path = arguments[0]
     if not isinstance(path, PathOperand):
-        invalid(
-            f"Invalid {tokens.label}: Operator or function requires a document path; operator or function: {name}"
-        )
+        invalid(f"Invalid {tokens.label}: Operator or function requires a document path; operator or function: {name}")
     if name == "attribute_type":
         return c.HasType(path, arguments[1])
     return c.Exists(path, wanted=name == "attribute_exists")

@@ -12,6 +12,9 @@ _PATTERN = re.compile(
     r"|(?P<index>[0-9]+)|(?P<mark><>|<=|>=|[=<>()\[\],.+\-]))"
 )
 
+_OPERATORS = frozenset(("AND", "OR", "NOT", "BETWEEN", "IN", "=", "<>", "<", "<=", ">", ">=", "(", "+", "-"))
+_MOST_OPERATORS = 300
+
 
 class Token(NamedTuple):
     """``kind`` is name, alias, value, index, mark or end."""
@@ -37,6 +40,12 @@ class Tokens:
                 self._refuse(text[at:].strip()[:1], text[max(0, at - 5) : at + 6].strip())
             tokens.append(Token(match.lastgroup or "", match.group(match.lastgroup or 0)))
             at = match.end()
+        operators = sum(1 for token in tokens if token.text.upper() in _OPERATORS)
+        if operators > _MOST_OPERATORS:
+            invalid(
+                f"Invalid {self.label}: The expression contains too many operators; "
+                f"the max count is {_MOST_OPERATORS}; operator count: {operators}"
+            )
         return tokens
 
     def peek(self, ahead: int = 0) -> Token:
@@ -71,6 +80,19 @@ class Tokens:
         found = self.is_mark(*marks)
         self._at += found
         return found
+
+    def is_wrapped(self) -> bool:
+        """Whether a parenthesis opens here and another closes right after its end, as in ``((a = :b))``."""
+        depth, ahead = 0, 0
+        while self.is_mark("("):
+            token = self.peek(ahead)
+            depth += (token.text == "(") - (token.text == ")")
+            ahead += 1
+            if depth == 0:
+                return self.peek(ahead).text == ")"
+            if token.kind == "end":
+                break
+        return False
 
     def expect_mark(self, mark: str) -> None:
         """Consume the mark or refuse."""
