@@ -129,6 +129,11 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         context.__exit__(None, None, None)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "smoke: also run on the stores that are only smoke-tested")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each case the stores it is for: all of them when marked ``smoke``."""
     if "bench" in metafunc.fixturenames:
