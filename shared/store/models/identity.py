@@ -1,0 +1,198 @@
+"""Accounts, organisations, memberships and what signing in needs.
+
+    deployment / deployment            the counter of account numbers and administrators; orders every first-come decision
+    account#<id> / account             the person
+    account#<id> / org#<org>           that the person is a member there, and as what
+    account#<id> / revoked#<jti>       a session that was logged out; lives as long as the token would have
+    accounts / <id>                    the list of accounts, oldest first (ids are UUIDv7)
+    deletions / <id>                   an account whose data are still being removed
+    login#<name> / login               a user name or e-mail address and whose it is
+    failures#<digest> / failures       failed log-ins of a name, known or not
+    org#<id> / org                     the organisation; its version moves with every change of its members
+    org#<id> / member#<account>        a member, as the organisation sees it
+"""
+
+from __future__ import annotations
+
+from pynamodb.attributes import BooleanAttribute, ListAttribute, NumberAttribute, UnicodeAttribute
+
+from shared.store.base import Record, TableMeta
+
+DEPLOYMENT_KEY = "deployment"
+ACCOUNTS_PK = "accounts"
+DELETIONS_PK = "deletions"
+
+
+def account_pk(account_id: str) -> str:
+    """Partition key of everything about one person."""
+    return f"account#{account_id}"
+
+
+def org_pk(org_id: str) -> str:
+    """Partition key of an organisation and its members."""
+    return f"org#{org_id}"
+
+
+def login_pk(name: str) -> str:
+    """Partition key of a folded user name or e-mail address."""
+    return f"login#{name}"
+
+
+def failures_pk(digest: str) -> str:
+    """Partition key of a name's failed log-ins."""
+    return f"failures#{digest}"
+
+
+def revoked_sk(token_id: str) -> str:
+    """Sort key of a logged-out session under its account."""
+    return f"revoked#{token_id}"
+
+
+def membership_sk(org_id: str) -> str:
+    """Sort key of a membership under its account."""
+    return f"org#{org_id}"
+
+
+def member_sk(account_id: str) -> str:
+    """Sort key of a member under its organisation."""
+    return f"member#{account_id}"
+
+
+class Deployment(Record):
+    """What exists once. ``version`` moves with every change; ``administrators`` is their number."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True, default=DEPLOYMENT_KEY)
+    sk = UnicodeAttribute(range_key=True, default=DEPLOYMENT_KEY)
+    version = NumberAttribute()
+    last_user_id = NumberAttribute()
+    administrators = NumberAttribute()
+
+
+class AccountRecord(Record):
+    """A person. ``epoch`` moves with the password; sessions of an older one are over, but for ``kept_session``."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True, default="account")
+    account_id = UnicodeAttribute()
+    user_id = NumberAttribute()
+    username = UnicodeAttribute()
+    name = UnicodeAttribute()
+    email = UnicodeAttribute()
+    password_hash = UnicodeAttribute(null=True)
+    home_org = UnicodeAttribute()
+    administrator = BooleanAttribute()
+    deleting = BooleanAttribute(default=False)
+    version = NumberAttribute()
+    epoch = NumberAttribute()
+    kept_session = UnicodeAttribute(null=True)
+    created_ms = NumberAttribute()
+    updated_ms = NumberAttribute()
+
+
+class AccountListing(Record):
+    """A row of the list of accounts; ``administrator`` is a copy, written with the account."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True, default=ACCOUNTS_PK)
+    sk = UnicodeAttribute(range_key=True)
+    administrator = BooleanAttribute()
+
+
+class DeletionRecord(Record):
+    """An account on its way out; ``org_ids`` are the organisations whose data go with it."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True, default=DELETIONS_PK)
+    sk = UnicodeAttribute(range_key=True)
+    org_ids: ListAttribute[str] = ListAttribute(of=UnicodeAttribute)
+    since_ms = NumberAttribute()
+
+
+class LoginName(Record):
+    """Who signs in under a name. One namespace for user names and e-mail addresses, so that neither can pose as the other."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True, default="login")
+    account_id = UnicodeAttribute()
+
+
+class LoginFailures(Record):
+    """Failed log-ins in a row. ``locked_until_ms`` is 0 while the name is not locked."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True, default="failures")
+    count = NumberAttribute()
+    locked_until_ms = NumberAttribute()
+
+
+class RevokedSession(Record):
+    """A logged-out session; gone when its token would have expired."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class OrgRecord(Record):
+    """A tenant. ``deleting`` bars new members while its data are removed."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True, default="org")
+    org_id = UnicodeAttribute()
+    name = UnicodeAttribute()
+    personal = BooleanAttribute()
+    deleting = BooleanAttribute(default=False)
+    version = NumberAttribute()
+    created_ms = NumberAttribute()
+
+
+class OrgMember(Record):
+    """A member, under its organisation."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    account_id = UnicodeAttribute()
+    role = UnicodeAttribute()
+    since_ms = NumberAttribute()
+
+
+class Membership(Record):
+    """The same membership, under its account; both are written together."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    org_id = UnicodeAttribute()
+    role = UnicodeAttribute()
+
+
+IDENTITY_MODELS = (
+    Deployment, AccountRecord, AccountListing, DeletionRecord, LoginName, LoginFailures, RevokedSession, OrgRecord, OrgMember, Membership,
+)  # fmt: skip
+"""Every model of the table, for whoever creates it."""
