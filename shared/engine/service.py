@@ -15,7 +15,7 @@ from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
 from shared.kit.errors import Conflict, NotFound
 from shared.store.models.executions import (
-    Alias, Control, InboxEntry, JournalEntry, Summary, WaitRecord, alias_pk, due_shard, execution_pk, journal_sk,
+    Alias, Control, InboxEntry, JournalEntry, Summary, WaitRecord, alias_pk, definition_listing_pk, due_shard, execution_pk, journal_sk,
 )  # fmt: skip
 from shared.store.transaction import ConditionFailed, Transaction, read
 
@@ -51,7 +51,7 @@ class Engine:
         fact |= {"node": program.start, "kind": program.nodes[program.start].kind}
         summary = Summary(
             pk, "summary", **common, org_listing=principal.org_id, listed_at=identity,
-            definition_listing=f"{principal.org_id}#{definition.id}",
+            definition_listing=definition_listing_pk(principal.org_id, definition.id),
         )  # fmt: skip
         tx = Transaction()
         tx.put(self._first_control(pk, principal, common, started), condition=Control.pk.does_not_exist(), label="control")
@@ -94,7 +94,7 @@ class Engine:
         """Executions of the org, oldest first, without input and result."""
         keep = Summary.status.is_in(*sorted(statuses)) if statuses else None
         if definition_id is not None:
-            hash_key = f"{principal.org_id}#{definition_id}"
+            hash_key = definition_listing_pk(principal.org_id, definition_id)
             total = Summary.by_definition.count(hash_key, filter_condition=keep)
             found: Iterator[Summary] = iter(Summary.by_definition.query(hash_key, filter_condition=keep))
         else:

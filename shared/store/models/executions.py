@@ -30,6 +30,11 @@ def alias_pk(org_id: str, number: int) -> str:
     return f"{org_id}#number#{number}"
 
 
+def definition_listing_pk(org_id: str, definition_id: str) -> str:
+    """Partition of the listing of a definition's executions."""
+    return f"{org_id}#{definition_id}"
+
+
 def journal_sk(first: int) -> str:
     """Sort key of the journal item whose first fact has index ``first``."""
     return f"journal#{first:012d}"
