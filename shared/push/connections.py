@@ -1,0 +1,114 @@
+"""Connections and their listeners in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared.kit import clock, ids
+from shared.kit.errors import InvalidRequest
+from shared.push.ports import Busy
+from shared.store.models.channels import Connection, Listener, Listening, channel_pk, connection_pk
+from shared.store.transaction import Transaction, persist, put_if_absent, read, update_and_read, update_if
+
+LIFE_SECONDS = 2 * 3600 + 600
+"""How long rows of a connection are kept: API Gateway ends every connection after two hours."""
+
+MAX_CHANNELS = 100
+"""Channels one connection may listen to."""
+
+CLAIM_MS = 5_000
+"""How long a dead sender keeps others from sending to a listener."""
+
+_CLAIM_TRIES = 130
+_CLAIM_PAUSE_S = 0.05
+
+
+class Connections:
+    """Rows of the channels table. Who may listen to what is decided before a call gets here."""
+
+    def open(self, connection: Connection) -> None:
+        """Keep a connection that was just accepted."""
+        connection.ttl = clock.now_ms() // 1000 + LIFE_SECONDS
+        put_if_absent(connection)
+
+    def get(self, connection_id: str) -> Connection | None:
+        """The connection of this id, None when it is closed."""
+        return read(Connection, connection_pk(connection_id), "connection")
+
+    def listen(self, connection: Connection, channel: str, projection: str) -> bool:
+        """Let a connection hear a channel from its beginning; False when it does already."""
+        if self._channel_count(connection.connection_id) >= MAX_CHANNELS:
+            raise InvalidRequest(f"A connection can watch at most {MAX_CHANNELS} executions")
+        ttl = clock.now_ms() // 1000 + LIFE_SECONDS
+        listener = Listener(
+            channel_pk(connection.org_id, channel), connection.connection_id, org_id=connection.org_id, account_id=connection.account_id,
+            channel=channel, connection_id=connection.connection_id, projection=projection, connected_ms=connection.connected_ms,
+            cursor=-1, ttl=ttl,
+        )  # fmt: skip
+        if read(Listener, listener.pk, listener.sk) is not None:
+            return False
+        mirror = Listening(connection_pk(connection.connection_id), f"channel#{channel}", channel=channel, ttl=ttl)
+        Transaction().put(listener, label="listener").put(mirror, label="mirror").commit()
+        return True
+
+    def leave(self, org_id: str, connection_id: str, channel: str) -> None:
+        """Stop hearing a channel; one that is not heard counts as done."""
+        tx = Transaction().delete(Listener(channel_pk(org_id, channel), connection_id), label="listener")
+        tx.delete(Listening(connection_pk(connection_id), f"channel#{channel}"), label="mirror").commit()
+
+    def close(self, connection_id: str) -> None:
+        """Forget a connection and everything it listened to."""
+        connection = self.get(connection_id)
+        if connection is None:
+            return
+        for row in self._listening(connection_id):
+            self.leave(connection.org_id, connection_id, row.channel)
+        Transaction().delete(Connection(connection.pk, "connection")).commit()
+
+    def listeners(self, pk: str) -> list[Listener]:
+        """Everyone who hears the channel of this partition key."""
+        found: list[Listener] = []
+
+        def query() -> None:
+            found[:] = Listener.query(pk, consistent_read=True)
+
+        persist(query, lambda error: None)
+        now = clock.now_ms()
+        return [row for row in found if not row.is_expired(now)]
+
+    def claim(self, listener: Listener) -> Listener | None:
+        """The listener, now ours alone to send to; None when it left. Waits for another sender; raises Busy if that lasts.
+
+        Two stream records may ask for the same listener at once (its own, and the journal's); the claim is what keeps
+        their messages in order and single.
+        """
+        for _ in range(_CLAIM_TRIES):
+            mine = Listener(listener.pk, listener.sk)
+            now, token = clock.now_ms(), ids.uuid4()
+            free = Listener.claim.does_not_exist() | (Listener.claim_until < now)
+            actions = [Listener.claim.set(token), Listener.claim_until.set(now + CLAIM_MS)]
+            if update_and_read(mine, actions, Listener.connection_id.exists() & free):
+                return mine
+            current = read(Listener, listener.pk, listener.sk)
+            if current is None:
+                return None
+            if current.claim == token:
+                return current
+            clock.sleep(_CLAIM_PAUSE_S)
+        raise Busy("Another sender holds the listener")
+
+    def renew(self, listener: Listener) -> bool:
+        """Keep a claim for another term; False when it was lost."""
+        until = clock.now_ms() + CLAIM_MS
+        return update_if(Listener(listener.pk, listener.sk), [Listener.claim_until.set(until)], Listener.claim == listener.claim)
+
+    def settle(self, listener: Listener, cursor: int) -> bool:
+        """Move the cursor and give the claim back; False when the claim was lost or the listener left."""
+        actions = [Listener.cursor.set(cursor), Listener.claim.remove(), Listener.claim_until.remove()]
+        return update_if(Listener(listener.pk, listener.sk), actions, Listener.claim == listener.claim)
+
+    def _channel_count(self, connection_id: str) -> int:
+        return sum(1 for _ in self._listening(connection_id))
+
+    def _listening(self, connection_id: str) -> Iterator[Listening]:
+        return iter(Listening.query(connection_pk(connection_id), Listening.sk.startswith("channel#"), consistent_read=True))

@@ -1,0 +1,57 @@
+"""What the relay needs from outside: a way to send, and the readers of each kind of channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.kit.errors import SignalboxError
+
+
+class Gone(SignalboxError):
+    """The connection no longer exists."""
+
+    status, code = 410, "gone"
+
+
+class Busy(SignalboxError):
+    """Someone else sends to this listener, or its handshake is not over; the record is to be handled again."""
+
+    status, code = 503, "unavailable"
+
+
+class Sender(Protocol):
+    """Open WebSockets: those of this process, or API Gateway's."""
+
+    @property
+    def in_use(self) -> bool:
+        """False when nobody can possibly be connected, so that nothing need be looked up."""
+
+    def accepts(self, connection_id: str) -> bool:
+        """Whether more may be sent now. After False, the relay is told when there is room again. Raises Gone."""
+
+    def send(self, connection_id: str, text: str) -> None:
+        """Send one message. Raises Gone."""
+
+    def close(self, connection_id: str) -> None:
+        """End the connection normally (1000) after what was sent. One that is gone counts as done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one fact means to a listener: the texts to send, the cursor after them, and whether nothing follows."""
+
+    texts: tuple[str, ...]
+    cursor: int
+    final: bool = False
+
+
+class Reader(Protocol):
+    """Turns what happened in a channel into messages."""
+
+    closes: bool
+    """Whether the connection ends with the channel's last message."""
+
+    def steps(self, org_id: str, account_id: str, channel: str, cursor: int) -> Iterator[Step]:
+        """Steps from ``cursor`` on, in order. Raises NotFound when the channel is no more."""
