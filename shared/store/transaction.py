@@ -18,7 +18,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactGet
 
 from shared.kit import clock, ids
-from shared.kit.errors import Internal, SignalboxError, Unavailable
+from shared.kit.errors import Internal, PayloadTooLarge, SignalboxError, Unavailable
 from shared.store.base import Record
 
 R = TypeVar("R", bound=Record)
@@ -146,7 +146,8 @@ def _refused(error: PynamoDBException, steps: list[_Step]) -> SignalboxError | N
 def persist(send: Callable[[], Any], refused: Callable[[PynamoDBException], SignalboxError | None]) -> None:
     """Send a request that may safely be sent twice until the store answers, up to :data:`ATTEMPTS` times.
 
-    ``refused`` turns an error that is final into the one to raise.
+    ``refused`` turns an error that is final into the one to raise. Raises PayloadTooLarge for a record over 400 KB and
+    Internal for a request the store will never accept.
     """
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -160,12 +161,21 @@ def persist(send: Callable[[], Any], refused: Callable[[PynamoDBException], Sign
                 raise final from error
             failure = error
             if not is_transient(error):
-                raise Internal("The store refused a request") from error
+                raise _final(error) from error
         else:
             return
     if isinstance(failure.cause, ClientError):
         raise Contention("Too many requests change the same records; try again") from failure
     raise Unavailable("The store cannot be reached; try again") from failure
+
+
+def _final(error: PynamoDBException) -> SignalboxError:
+    messages = [error.cause_response_message] if isinstance(error.cause, ClientError) else []
+    if isinstance(error, TransactWriteError):
+        messages += [reason.message for reason in error.cancellation_reasons if reason is not None]
+    if any("maximum allowed size" in (message or "") for message in messages):
+        return PayloadTooLarge("The record is too large to store: 400 KB is the limit")
+    return Internal("The store refused a request")
 
 
 def is_transient(error: PynamoDBException) -> bool:

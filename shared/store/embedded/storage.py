@@ -174,11 +174,16 @@ class Storage:
         connection.execute("BEGIN IMMEDIATE")
         try:
             if len(batch) == 1:
-                connection.execute("COMMIT" if batch[0].run(connection) else "ROLLBACK")
+                finished = batch[0].run(connection)
+                if connection.in_transaction:
+                    connection.execute("COMMIT" if finished else "ROLLBACK")
                 return
             for ticket in batch:
                 connection.execute("SAVEPOINT one")
                 if not ticket.run(connection):
+                    if not connection.in_transaction:
+                        # SQLite itself gave up the whole transaction, as it does when the disk is full.
+                        raise Rejection("InternalServerError", f"The store failed: {ticket.error}")
                     connection.execute("ROLLBACK TO one")
                 connection.execute("RELEASE one")
             connection.execute("COMMIT")

@@ -29,8 +29,14 @@ def test_client_is_a_property_of_the_one_connection_class() -> None:
 
 def test_client_is_called_with_operation_and_request() -> None:
     """The engine's only entry is called as ``_make_api_call(operation, request)``."""
-    assert list(inspect.signature(Connection._make_api_call).parameters) == ["self", "operation_name", "operation_kwargs"]
-    assert "self.client._make_api_call(operation_name, operation_kwargs)" in inspect.getsource(Connection._make_api_call)
+    assert list(inspect.signature(Connection._make_api_call).parameters) == [
+        "self",
+        "operation_name",
+        "operation_kwargs",
+    ]
+    assert "self.client._make_api_call(operation_name, operation_kwargs)" in inspect.getsource(
+        Connection._make_api_call
+    )
     assert list(inspect.signature(EmbeddedEngine._make_api_call).parameters) == ["self", "operation", "request"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from pynamodb.exceptions import PynamoDBException
 
 from shared.kit import clock, ids
-from shared.kit.errors import Internal, Unavailable
+from shared.kit.errors import Internal, PayloadTooLarge, Unavailable
 from shared.store.embedded import EmbeddedEngine, Fault
 from shared.store.transaction import (
     ATTEMPTS,
@@ -17,7 +17,9 @@ from shared.store.transaction import (
     Transaction,
     is_condition_failure,
     put_if_absent,
+    read,
     read_together,
+    update_and_read,
     update_if,
 )
 from tests.unit.store.conftest import Thing, Versioned
@@ -186,3 +188,36 @@ def test_condition_failures_are_told_from_other_errors(engine: EmbeddedEngine) -
         Thing("o", "a").save()
     assert not is_condition_failure(lost.value)
     assert Thing.get("o", "a").sk == "a"
+
+
+def test_a_record_too_large_is_the_callers_fault(engine: EmbeddedEngine) -> None:
+    """More than 400 KB is refused with 413, on put and on update."""
+    with pytest.raises(PayloadTooLarge):
+        put_if_absent(Thing("o", "1", note="x" * 410_000))
+    Thing("o", "1", note="x" * 400_000).save()
+    with pytest.raises(PayloadTooLarge):
+        Transaction().update(Thing("o", "1"), [Thing.note.set("x" * 410_000)]).commit()
+
+
+def test_read_is_consistent_and_filters_the_expired(engine: EmbeddedEngine) -> None:
+    """One record as it is; None where there is none, or where its time is over though it is still stored."""
+    Thing("o", "kept", ttl=clock.now_ms() // 1000 + 60).save()
+    Thing("o", "over", ttl=clock.now_ms() // 1000 - 60).save()
+    engine.faults = script = Script(Fault.FAILED)
+    with clock.use(Stopwatch()):
+        assert read(Thing, "o", "none") is None
+    assert script.requests[-1][1]["ConsistentRead"] is True
+    kept = read(Thing, "o", "kept")
+    assert kept is not None
+    assert kept.sk == "kept"
+    assert read(Thing, "o", "over") is None
+
+
+def test_update_and_read_loads_the_outcome(engine: EmbeddedEngine) -> None:
+    """The record holds what the item became; a failed condition leaves it alone and says so."""
+    Thing("o", "1", amount=1, note="kept").save()
+    record = Thing("o", "1")
+    assert update_and_read(record, [Thing.amount.set(Thing.amount + 1)], Thing.amount == 1) is True
+    assert (record.amount, record.note) == (2, "kept")
+    assert update_and_read(record, [Thing.amount.set(9)], Thing.amount == 1) is False
+    assert Thing.get("o", "1").amount == 2

@@ -14,9 +14,12 @@ from shared.store.embedded.values import canonical, canonical_item, item_size
 from tests.conformance.plain import av
 
 NAMES = ("a", "c", "d")
-scalars = st.one_of(st.integers(-3, 3), st.sampled_from(["", "x", "xy", "y"]), st.booleans(), st.none(), st.binary(max_size=2))
+scalars = st.one_of(
+    st.integers(-3, 3), st.sampled_from(["", "x", "xy", "y"]), st.booleans(), st.none(), st.binary(max_size=2)
+)
 documents = st.recursive(
-    scalars, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("xyz"), inner, max_size=3))
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("xyz"), inner, max_size=3)),
 )
 items = st.dictionaries(st.sampled_from(NAMES), documents, max_size=3)
 Tree = tuple[Any, ...]
@@ -26,7 +29,9 @@ def _leaf() -> st.SearchStrategy[Tree]:
     name = st.sampled_from(NAMES)
     return st.one_of(
         st.tuples(st.sampled_from(["=", "<>"]), name, documents),
-        st.tuples(st.sampled_from(["<", "<=", ">", ">="]), name, st.one_of(st.integers(-3, 3), st.text("xy", max_size=2))),
+        st.tuples(
+            st.sampled_from(["<", "<=", ">", ">="]), name, st.one_of(st.integers(-3, 3), st.text("xy", max_size=2))
+        ),
         st.tuples(st.sampled_from(["attribute_exists", "attribute_not_exists"]), name),
     )
 
