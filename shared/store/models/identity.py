@@ -1,20 +1,20 @@
 """Accounts, organisations, memberships and what signing in needs.
 
-    deployment / deployment            the counter of account numbers and administrators; orders every first-come decision
-    account#<id> / account             the person
-    account#<id> / org#<org>           that the person is a member there, and as what
-    account#<id> / revoked#<jti>       a session that was logged out; lives as long as the token would have
-    accounts / <id>                    the list of accounts, oldest first (ids are UUIDv7)
-    deletions / <id>                   an account whose data are still being removed
-    login#<name> / login               a user name or e-mail address and whose it is
-    failures#<digest> / failures       failed log-ins of a name, known or not
-    org#<id> / org                     the organisation; its version moves with every change of its members
-    org#<id> / member#<account>        a member, as the organisation sees it
+deployment / deployment            the counter of account numbers and administrators; orders every first-come decision
+account#<id> / account             the person
+account#<id> / org#<org>           that the person is a member there, and as what
+account#<id> / revoked#<jti>       a session that was logged out; lives as long as the token would have
+accounts / <id>                    the list of accounts, oldest first (ids are UUIDv7)
+deletions / <id>                   an account whose data are still being removed
+login#<name> / login               a user name or e-mail address and whose it is
+failures#<digest> / failures       failed log-ins of a name, known or not
+org#<id> / org                     the organisation; its version moves with every change of its members
+org#<id> / member#<account>        a member, as the organisation sees it
 """
 
 from __future__ import annotations
 
-from pynamodb.attributes import BooleanAttribute, ListAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 
 from shared.store.base import Record, TableMeta
 
@@ -59,14 +59,13 @@ def member_sk(account_id: str) -> str:
 
 
 class Deployment(Record):
-    """What exists once. ``version`` moves with every change; ``administrators`` is their number."""
+    """What exists once: the last account number given out, and how many administrators there are."""
 
     class Meta(TableMeta):
         table = "identity"
 
     pk = UnicodeAttribute(hash_key=True, default=DEPLOYMENT_KEY)
     sk = UnicodeAttribute(range_key=True, default=DEPLOYMENT_KEY)
-    version = NumberAttribute()
     last_user_id = NumberAttribute()
     administrators = NumberAttribute()
 
@@ -107,19 +106,19 @@ class AccountListing(Record):
 
 
 class DeletionRecord(Record):
-    """An account on its way out; ``org_ids`` are the organisations whose data go with it."""
+    """An account on its way out; ``org_ids`` are the organisations whose data go with it, a blank between them."""
 
     class Meta(TableMeta):
         table = "identity"
 
     pk = UnicodeAttribute(hash_key=True, default=DELETIONS_PK)
     sk = UnicodeAttribute(range_key=True)
-    org_ids: ListAttribute[str] = ListAttribute(of=UnicodeAttribute)
+    org_ids = UnicodeAttribute()
     since_ms = NumberAttribute()
 
 
 class LoginName(Record):
-    """Who signs in under a name. One namespace for user names and e-mail addresses, so that neither can pose as the other."""
+    """Who signs in under a name. User names and e-mail addresses share a namespace: neither can pose as the other."""
 
     class Meta(TableMeta):
         table = "identity"
@@ -137,7 +136,7 @@ class LoginFailures(Record):
 
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True, default="failures")
-    count = NumberAttribute()
+    failures = NumberAttribute()
     locked_until_ms = NumberAttribute()
 
 
@@ -193,6 +192,15 @@ class Membership(Record):
 
 
 IDENTITY_MODELS = (
-    Deployment, AccountRecord, AccountListing, DeletionRecord, LoginName, LoginFailures, RevokedSession, OrgRecord, OrgMember, Membership,
-)  # fmt: skip
+    Deployment,
+    AccountRecord,
+    AccountListing,
+    DeletionRecord,
+    LoginName,
+    LoginFailures,
+    RevokedSession,
+    OrgRecord,
+    OrgMember,
+    Membership,
+)
 """Every model of the table, for whoever creates it."""

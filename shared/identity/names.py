@@ -1,0 +1,65 @@
+"""What user names, e-mail addresses and passwords may look like."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from shared.kit.errors import InvalidRequest
+
+MAX_NAME = 200
+MAX_LOGIN = 254
+MIN_PASSWORD = 8
+MAX_PASSWORD = 256
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def fold(name: str) -> str:
+    """The form in which login names are compared: without case and compatibility variants."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def checked_email(email: str) -> str:
+    """The address without blanks around it. Raises InvalidRequest."""
+    address = _line("email", email, MAX_LOGIN)
+    if not _EMAIL.fullmatch(address):
+        raise InvalidRequest.field("email", "Email is not an e-mail address")
+    return address
+
+
+def checked_username(username: str) -> str:
+    """The user name without blanks around it. Raises InvalidRequest. A colon would break HTTP Basic."""
+    name = _line("username", username, MAX_LOGIN)
+    if ":" in name:
+        raise InvalidRequest.field("username", "Username must not contain a colon")
+    return name
+
+
+def checked_name(name: str) -> str:
+    """A display name. Raises InvalidRequest."""
+    return _line("name", name, MAX_NAME)
+
+
+def checked_password(password: str) -> str:
+    """The password if it has 8 to 256 characters. Raises InvalidRequest."""
+    if not password:
+        raise InvalidRequest.field("password", "Password is required")
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise InvalidRequest.field("password", f"Password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in password):
+        raise InvalidRequest.field("password", "Password must be valid Unicode text")
+    return password
+
+
+def _line(field: str, text: str, longest: int) -> str:
+    stripped = text.strip()
+    label = field.capitalize()
+    if not stripped:
+        raise InvalidRequest.field(field, f"{label} is required")
+    if len(stripped) > longest:
+        raise InvalidRequest.field(field, f"{label} must have {longest} characters at most")
+    if _UNPRINTABLE.search(stripped):
+        raise InvalidRequest.field(field, f"{label} must not contain control characters")
+    return stripped

@@ -1,0 +1,52 @@
+"""Identity put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.identity.accounts import Accounts
+from shared.identity.authentication import Authenticator
+from shared.identity.deletion import CleanupHook, Deletion
+from shared.identity.lockout import Lockout
+from shared.identity.options import IdentityOptions
+from shared.identity.orgs import ensure_default_org
+from shared.identity.passwords import Passwords
+from shared.identity.sessions import Sessions
+from shared.identity.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The services of identity, sharing one token secret and one pool of password hashers."""
+
+    accounts: Accounts
+    sessions: Sessions
+    authenticator: Authenticator
+    tokens: Tokens
+    deletion: Deletion
+
+    @classmethod
+    def build(
+        cls, token_secret: bytes, options: IdentityOptions | None = None, passwords: Passwords | None = None
+    ) -> Identity:
+        """Identity over the installed store. ``token_secret`` has at least 32 bytes."""
+        options, passwords = options or IdentityOptions(), passwords or Passwords()
+        tokens, deletion = Tokens(token_secret), Deletion()
+        lockout = Lockout(token_secret, failures=options.lockout_failures, seconds=options.lockout_seconds)
+        sessions = Sessions(tokens, passwords, lockout, options)
+        return cls(Accounts(passwords, deletion, options), sessions, Authenticator(tokens, sessions), tokens, deletion)
+
+    def prepare(self) -> None:
+        """Create what exists from the start: the default org."""
+        ensure_default_org()
+
+    def add_cleanup(self, hook: CleanupHook) -> None:
+        """Have ``hook`` remove a domain's data when an account goes."""
+        self.deletion.hooks.append(hook)
+
+    def resume_deletions(self) -> int:
+        """Finish deletions that a crash interrupted; how many. The sweep calls it."""
+        waiting = self.deletion.pending()
+        for account_id in waiting:
+            self.deletion.finish(account_id)
+        return len(waiting)
