@@ -1,7 +1,7 @@
 """Wake-ups from the change stream: the promise behind the short cuts that API calls take.
 
-A call that starts, signals or cancels an execution writes first and then tells the driver. If it dies in between, the change
-record of its write comes here and the driver is told again; a wake-up that is not needed does nothing.
+A call that starts, signals or cancels an execution writes first and then tells the driver. If it dies in between, the
+change record of its write comes here and the driver is told again; a wake-up that is not needed does nothing.
 """
 
 from __future__ import annotations

@@ -5,4 +5,6 @@ from shared.push.ports import Busy, Gone, Reader, Sender, Step
 from shared.push.relay import Handler, Relay, execution_channel
 from shared.store.models.channels import Connection
 
-__all__ = ["Busy", "Connection", "Connections", "Gone", "Handler", "Reader", "Relay", "Sender", "Step", "execution_channel"]
+__all__ = [
+    "Busy", "Connection", "Connections", "Gone", "Handler", "Reader", "Relay", "Sender", "Step", "execution_channel",
+]  # fmt: skip

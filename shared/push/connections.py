@@ -41,9 +41,9 @@ class Connections:
             raise InvalidRequest(f"A connection can watch at most {MAX_CHANNELS} executions")
         ttl = clock.now_ms() // 1000 + LIFE_SECONDS
         listener = Listener(
-            channel_pk(connection.org_id, channel), connection.connection_id, org_id=connection.org_id, account_id=connection.account_id,
-            channel=channel, connection_id=connection.connection_id, projection=projection, connected_ms=connection.connected_ms,
-            cursor=-1, ttl=ttl,
+            channel_pk(connection.org_id, channel), connection.connection_id, org_id=connection.org_id,
+            account_id=connection.account_id, channel=channel, connection_id=connection.connection_id,
+            projection=projection, connected_ms=connection.connected_ms, cursor=-1, ttl=ttl,
         )  # fmt: skip
         if read(Listener, listener.pk, listener.sk) is not None:
             return False
@@ -77,10 +77,10 @@ class Connections:
         return [row for row in found if not row.is_expired(now)]
 
     def claim(self, listener: Listener) -> Listener | None:
-        """The listener, now ours alone to send to; None when it left. Waits for another sender; raises Busy if that lasts.
+        """The listener, now ours alone to send to; None when it left.
 
-        Two stream records may ask for the same listener at once (its own, and the journal's); the claim is what keeps
-        their messages in order and single.
+        Waits for another sender; raises Busy if that lasts. Two stream records may ask for the same listener at once
+        (its own, and the journal's); the claim is what keeps their messages in order and single.
         """
         for _ in range(_CLAIM_TRIES):
             mine = Listener(listener.pk, listener.sk)
@@ -100,7 +100,8 @@ class Connections:
     def renew(self, listener: Listener) -> bool:
         """Keep a claim for another term; False when it was lost."""
         until = clock.now_ms() + CLAIM_MS
-        return update_if(Listener(listener.pk, listener.sk), [Listener.claim_until.set(until)], Listener.claim == listener.claim)
+        key = Listener(listener.pk, listener.sk)
+        return update_if(key, [Listener.claim_until.set(until)], Listener.claim == listener.claim)
 
     def settle(self, listener: Listener, cursor: int) -> bool:
         """Move the cursor and give the claim back; False when the claim was lost or the listener left."""
@@ -111,4 +112,5 @@ class Connections:
         return sum(1 for _ in self._listening(connection_id))
 
     def _listening(self, connection_id: str) -> Iterator[Listening]:
-        return iter(Listening.query(connection_pk(connection_id), Listening.sk.startswith("channel#"), consistent_read=True))
+        pk = connection_pk(connection_id)
+        return iter(Listening.query(pk, Listening.sk.startswith("channel#"), consistent_read=True))

@@ -1,8 +1,8 @@
 """From the change stream to WebSocket messages.
 
-A change record is a hint of where to look, never the data. For each listener of the channel it names, the relay claims the
-listener, reads the journal from its cursor, sends, and moves the cursor. Replay and live are therefore one path: a new
-listener is itself a change record.
+A change record is a hint of where to look, never the data. For each listener of the channel it names, the relay claims
+the listener, reads the journal from its cursor, sends, and moves the cursor. Replay and live are therefore one path: a
+new listener is itself a change record.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from shared.kit import clock
-from shared.kit.errors import NotFound
+from shared.kit.errors import NotFound, SignalboxError
 from shared.kit.logging import logger
 from shared.push.connections import CLAIM_MS, Connections
 from shared.push.ports import Busy, Gone, Reader, Sender
 from shared.store.base import table_name
 from shared.store.models.channels import Listener, channel_pk
 from shared.store.stream import ChangeRecord
+
+log = logger("relay")
 
 Handler = Callable[[ChangeRecord], None]
 """Acts on the change records it cares about."""
@@ -28,12 +30,13 @@ Place = tuple[str, str]
 class Relay:
     """Sends what happened to whoever listens. ``readers`` are named by a listener's projection.
 
-    A connection younger than ``young_ms`` that cannot be found is taken for one whose handshake is under way. ``others``
-    see every record too.
+    A connection younger than ``young_ms`` that cannot be found is taken for one whose handshake is under way.
+    ``others`` see every record too.
     """
 
     def __init__(
-        self, connections: Connections, sender: Sender, readers: Mapping[str, Reader], *, young_ms: int = 0, others: Iterable[Handler] = ()
+        self, connections: Connections, sender: Sender, readers: Mapping[str, Reader], *,
+        young_ms: int = 0, others: Iterable[Handler] = (),
     ) -> None:  # fmt: skip
         self._connections = connections
         self._sender = sender
@@ -58,8 +61,11 @@ class Relay:
                     done.add(place)
                 for handler in self._others:
                     handler(record)
-            except Exception as error:
-                logger("relay").warning("change record not handled yet", extra={"sequence": record.sequence, "reason": repr(error)})
+            except SignalboxError as error:
+                log.warning("change record not handled yet", extra={"sequence": record.sequence, "reason": str(error)})
+                failed.append(record.sequence)
+            except Exception:
+                log.exception("change record not handled", extra={"sequence": record.sequence})
                 failed.append(record.sequence)
         return failed
 
@@ -86,8 +92,8 @@ class Relay:
             return
         cursor, final = int(claimed.cursor), False
         try:
-            for cursor, final in self._send(claimed, reader):
-                pass
+            for reached in self._send(claimed, reader):
+                cursor, final = reached
         except Gone:
             self._lost(claimed, cursor)
             return

@@ -10,6 +10,8 @@ from shared.kit.logging import logger
 from shared.push.relay import Relay
 from shared.store.stream import ChangeRecord, ChangeStream
 
+log = logger("relay")
+
 BATCH = 500
 IDLE_SECONDS = 0.5
 PENDING_SECONDS = 0.05
@@ -50,7 +52,7 @@ class RelayThread:
             try:
                 self._turn()
             except Exception:
-                logger("relay").exception("the relay stumbled; it goes on")
+                log.exception("the relay stumbled; it goes on")
                 self._stop.wait(IDLE_SECONDS)
 
     def _turn(self) -> None:
@@ -77,7 +79,7 @@ class RelayThread:
             if count < MAX_TRIES:
                 self._retries.append((count + 1, record))
             else:
-                logger("relay").error("change record dropped", extra={"sequence": record.sequence})
+                log.error("change record dropped", extra={"sequence": record.sequence})
 
     def _trim(self) -> None:
         """Forget handled records, at most once a second: each trim is a durable write."""

@@ -3,8 +3,9 @@
     relay thread ── send ──▶ queue of one socket ── event loop ──▶ client
                  ◀─ room ──  when it has drained
 
-Each socket has its own queue, so a client that reads slowly holds up only itself. A full queue makes the relay stop at its
-cursor and go on later; a client that takes nothing for a while is dropped with code 1013 (RFC 6455 registry, Try Again Later).
+Each socket has its own queue, so a client that reads slowly holds up only itself. A full queue makes the relay stop at
+its cursor and go on later; a client that takes nothing for a while is dropped with code 1013 (IANA WebSocket Close Code
+Number Registry, Try Again Later).
 """
 
 from __future__ import annotations

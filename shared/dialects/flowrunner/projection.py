@@ -175,7 +175,8 @@ def _event_messages(execution_id: str, fact: Fact) -> Iterator[Row]:
 def _final_message(head: Row, fact: Fact) -> Row:
     match fact["status"]:
         case "completed":
-            return {"type": "execution_completed", **head, "status": "completed", "result": as_object(fact.get("result"))}
+            result = as_object(fact.get("result"))
+            return {"type": "execution_completed", **head, "status": "completed", "result": result}
         case "canceled":
             return {"type": "execution_cancelled", **head, "status": "canceled"}
     return {"type": "execution_failed", **head, "status": "failed", "error": _error_text(fact), **_node(fact)}
@@ -200,16 +201,18 @@ def is_final(fact: Fact) -> bool:
 
 def status_message(execution_id: str, view: ExecutionView) -> Row:
     """The answer to a subscription: the execution as it is now."""
-    status = execution_row(view, full=True)
-    return cut({"type": "status", "execution_id": execution_id, "timestamp": clock.rfc3339(clock.now_ms()), "status": status})
+    now = clock.rfc3339(clock.now_ms())
+    return cut(
+        {"type": "status", "execution_id": execution_id, "timestamp": now, "status": execution_row(view, full=True)}
+    )
 
 
 def update_messages(execution_id: str, fact: Fact, before: Fact | None, view: Callable[[], ExecutionView]) -> list[Row]:
     """The messages of the subscription channel for one fact; ``view`` loads the execution when it has ended."""
-    sent = [
-        {"type": "log", "execution_id": execution_id, "timestamp": row["timestamp"], "message": row["message"], "log": row}
-        for row in log_rows(fact, before)
-    ]
+    sent: list[Row] = []
+    for row in log_rows(fact, before):
+        head = {"type": "log", "execution_id": execution_id, "timestamp": row["timestamp"]}
+        sent.append({**head, "message": row["message"], "log": row})
     if is_final(fact):
         status = status_message(execution_id, view())
         word = status_word(fact["status"])
@@ -220,13 +223,15 @@ def update_messages(execution_id: str, fact: Fact, before: Fact | None, view: Ca
 
 # Size
 
+_CUT_FIRST = (("result",), ("data",), ("log", "data"), ("status", "results"), ("status", "result"), ("status", "input"))
+
 
 def cut(message: Row, limit: int = FRAME_BYTES) -> Row:
-    """``message``, its largest values replaced by ``{"truncated": true, "size": bytes}`` until it fits ``limit`` bytes."""
+    """``message``, its values replaced by ``{"truncated": true, "size": bytes}`` until it fits ``limit`` bytes."""
     if json.size(message) <= limit:
         return message
     shortened = dict(message)
-    for path in (("result",), ("data",), ("log", "data"), ("status", "results"), ("status", "result"), ("status", "input")):
+    for path in _CUT_FIRST:
         _truncate(shortened, path)
         if json.size(shortened) <= limit:
             return shortened

@@ -30,8 +30,8 @@ class PageReader:
         """Every fact from ``cursor`` on; raises NotFound."""
         principal, execution_id = system_principal(org_id, account_id), _execution_of(channel)
         for index, fact, before in _facts(self._engine, principal, execution_id, max(cursor, 0)):
-            texts = tuple(json.dumps(message) for message in projection.messages(execution_id, fact, before))
-            yield Step(texts, index + 1, projection.is_final(fact))
+            found = projection.messages(execution_id, fact, before)
+            yield Step(tuple(json.dumps(message) for message in found), index + 1, projection.is_final(fact))
 
 
 class SubscriptionReader:
@@ -54,11 +54,15 @@ class SubscriptionReader:
             if ended:
                 return
         for index, fact, before in _facts(self._engine, principal, execution_id, cursor):
-            found = projection.update_messages(execution_id, fact, before, lambda: self._engine.get(principal, execution_id))
+            found = projection.update_messages(
+                execution_id, fact, before, lambda: self._engine.get(principal, execution_id)
+            )
             yield Step(tuple(json.dumps(message) for message in found), index + 1, projection.is_final(fact))
 
 
-def _facts(engine: Engine, principal: Principal, execution_id: str, start: int) -> Iterator[tuple[int, projection.Fact, projection.Fact | None]]:
+def _facts(
+    engine: Engine, principal: Principal, execution_id: str, start: int
+) -> Iterator[tuple[int, projection.Fact, projection.Fact | None]]:
     """(index, fact, the fact before it) from ``start`` on."""
     before: projection.Fact | None = None
     for index, outlined in engine.follow(principal, execution_id, after=start - 2):

@@ -1,8 +1,8 @@
 """WebSocket connections and what they listen to.
 
-    connection#<id> / connection            who opened it; read when it sends or closes
-    connection#<id> / channel#<channel>     one per channel it listens to, so that closing finds them
-    <org>#<channel> / <connection id>       the listener: how far it has read, and who is sending to it now
+connection#<id> / connection            who opened it; read when it sends or closes
+connection#<id> / channel#<channel>     one per channel it listens to, so that closing finds them
+<org>#<channel> / <connection id>       the listener: how far it has read, and who is sending to it now
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Listening(Record):
 
 
 class Listener(Record):
-    """A connection's place in a channel. ``cursor`` is the journal index of the next fact to send, -1 before the first look.
+    """A connection's place in a channel. ``cursor`` is the journal index of the next fact to send, -1 at first.
 
     free ──claim──▶ claimed until ``claim_until`` ──settle──▶ free, cursor moved
                           └── its holder died: free when the time is over

@@ -8,9 +8,7 @@ from shared.kit import clock
 from shared.kit.errors import InvalidRequest
 from shared.push import Busy, Connections
 from shared.push import connections as module
-from shared.store.embedded import EmbeddedEngine
 from shared.store.models.channels import Listener, channel_pk
-
 from tests.support.push import CHANNEL, ORG, connect
 
 pytestmark = pytest.mark.usefixtures("store")

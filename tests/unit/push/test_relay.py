@@ -12,7 +12,6 @@ from shared.store.embedded import EmbeddedEngine
 from shared.store.models.channels import Listener, channel_pk
 from shared.store.models.executions import Control, Summary, execution_pk
 from shared.store.stream import ChangeRecord
-
 from tests.support.push import CHANNEL, EXECUTION, ORG, RecordingSender, ScriptedReader, connect, journal_grows
 
 
@@ -222,7 +221,12 @@ def test_a_claim_is_kept_alive_through_a_long_replay(store: EmbeddedEngine, monk
     world = World(store)
     monkeypatch.setattr("shared.push.relay.CLAIM_MS", 0)
     renewed: list[str] = []
-    monkeypatch.setattr(Connections, "renew", lambda self, listener: bool(renewed.append(listener.sk) or True))
+
+    def renew(self: Connections, listener: Listener) -> bool:
+        renewed.append(listener.sk)
+        return True
+
+    monkeypatch.setattr(Connections, "renew", renew)
     world.listen("c1")
     world.happens("a", "b")
     world.turn()

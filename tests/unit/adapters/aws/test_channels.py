@@ -63,7 +63,9 @@ def test_410_is_gone() -> None:
     made.close("c")
 
 
-@pytest.mark.parametrize("error", [refusal("LimitExceededException", 429), refusal("x", 500), EndpointConnectionError(endpoint_url="u")])
+@pytest.mark.parametrize(
+    "error", [refusal("LimitExceededException", 429), refusal("x", 500), EndpointConnectionError(endpoint_url="u")]
+)
 def test_other_failures_are_tried_again(error: Exception) -> None:
     """Throttling and broken networks say nothing about the connection."""
     made, _ = sender(error)
@@ -85,6 +87,8 @@ def test_a_batch_names_the_records_that_failed() -> None:
             record["dynamodb"]["SequenceNumber"] = record["dynamodb"]["SequenceNumber"].zfill(21)
         target.broken = 1
         failed = handle_batch(relay, {"Records": records})
-        assert failed["batchItemFailures"] and all(len(item["itemIdentifier"]) == 21 for item in failed["batchItemFailures"])
+        assert failed["batchItemFailures"] and all(
+            len(item["itemIdentifier"]) == 21 for item in failed["batchItemFailures"]
+        )
         assert handle_batch(relay, {"Records": records}) == {"batchItemFailures": []}
         assert target.to("c1") == ["a"]

@@ -76,7 +76,9 @@ def test_a_slow_client_is_full_and_then_asks_for_more() -> None:
         sockets, slow, quick = Sockets(), Wire(stuck=True), Wire()
         room = asyncio.Event()
         sockets.drained = lambda connection_id: room.set() if connection_id == "slow" else None
-        writers = [asyncio.create_task(sockets.add(name, wire).write()) for name, wire in (("slow", slow), ("quick", quick))]
+        writers = [
+            asyncio.create_task(sockets.add(name, wire).write()) for name, wire in (("slow", slow), ("quick", quick))
+        ]
         text = "x" * (module.FULL_BYTES // 2 + 1)
         for _ in range(2):
             assert sockets.accepts("slow")

@@ -26,7 +26,14 @@ def page_journal() -> list[dict[str, Any]]:
     return [
         fact("started", definition_id="f", version="1.0.0", input={"key": "value"}, node="start", kind="http.request"),
         fact("node_started", **START, attempt=1),
-        fact("log", level="info", message="HTTP request successful", node="start", kind="http.request", data={"status_code": 200, "url": "u"}),
+        fact(
+            "log",
+            level="info",
+            message="HTTP request successful",
+            node="start",
+            kind="http.request",
+            data={"status_code": 200, "url": "u"},
+        ),
         fact("node_finished", **START, output=http, actions=["success"]),
         fact("edge_taken", token=1, node="start", visit=1, action="default", target="end"),
         fact("node_started", **END, attempt=1),
@@ -50,7 +57,8 @@ def frames(journal: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def view(**fields: Any) -> ExecutionView:
     given: dict[str, Any] = {
-        "id": "e", "number": 1, "kind": "flow", "definition_id": "f", "definition_version": 1, "account_id": "a", "status": "running", "started_ms": AT,
+        "id": "e", "number": 1, "kind": "flow", "definition_id": "f", "definition_version": 1, "account_id": "a",
+        "status": "running", "started_ms": AT,
     }  # fmt: skip
     return ExecutionView(**{**given, **fields})
 
@@ -58,14 +66,12 @@ def view(**fields: Any) -> ExecutionView:
 def test_the_pages_flow_has_exactly_its_three_rows() -> None:
     """At info and above the example flow logs what the page prints, field by field."""
     shown = [row for row in rows(page_journal()) if row["level"] != "debug"]
+    head, data = {"timestamp": TIME, "level": "info"}, {"status_code": 200, "url": "u"}
     assert shown == [
-        {"timestamp": TIME, "level": "info", "message": "Execution started", "node_id": "start", "node_type": "http.request"},
-        {
-            "timestamp": TIME, "level": "info", "message": "HTTP request successful", "node_id": "start", "node_type": "http.request",
-            "data": {"status_code": 200, "url": "u"},
-        },
-        {"timestamp": TIME, "level": "info", "message": "Execution completed", "node_id": "end", "node_type": "webhook"},
-    ]  # fmt: skip
+        {**head, "message": "Execution started", "node_id": "start", "node_type": "http.request"},
+        {**head, "message": "HTTP request successful", "node_id": "start", "node_type": "http.request", "data": data},
+        {**head, "message": "Execution completed", "node_id": "end", "node_type": "webhook"},
+    ]
 
 
 def test_debug_rows_tell_which_nodes_ran() -> None:
@@ -92,10 +98,34 @@ def test_messages_have_the_pages_fields() -> None:
     """Each type carries exactly the fields of its example."""
     by_type = {frame["type"]: frame for frame in frames(page_journal())}
     head = {"execution_id": "exec-1", "timestamp": TIME}
-    assert by_type["execution_update"] == {"type": "execution_update", **head, "status": "running", "node_id": "end", "node_type": "webhook"}
-    assert by_type["node_completed"] == {"type": "node_completed", **head, "node_id": "end", "node_type": "webhook", "result": {"status": "sent"}}
-    assert by_type["execution_completed"] == {"type": "execution_completed", **head, "status": "completed", "result": {"status": "sent"}}
-    assert by_type["log"] == {"type": "log", **head, "level": "info", "message": "Execution completed", "node_id": "end", "node_type": "webhook"}
+    assert by_type["execution_update"] == {
+        "type": "execution_update",
+        **head,
+        "status": "running",
+        "node_id": "end",
+        "node_type": "webhook",
+    }
+    assert by_type["node_completed"] == {
+        "type": "node_completed",
+        **head,
+        "node_id": "end",
+        "node_type": "webhook",
+        "result": {"status": "sent"},
+    }
+    assert by_type["execution_completed"] == {
+        "type": "execution_completed",
+        **head,
+        "status": "completed",
+        "result": {"status": "sent"},
+    }
+    assert by_type["log"] == {
+        "type": "log",
+        **head,
+        "level": "info",
+        "message": "Execution completed",
+        "node_id": "end",
+        "node_type": "webhook",
+    }
 
 
 def failed_journal() -> list[dict[str, Any]]:
@@ -112,7 +142,8 @@ def test_a_failure_is_one_error_row_with_the_executions_error() -> None:
     first, second = rows(failed_journal())
     assert first["level"] == "warn" and first["data"] == {"attempt": 1, "retry_at": "2023-01-01T12:00:01.000Z"}
     assert second == {
-        "timestamp": TIME, "level": "error", "message": "HTTP request failed with status 500", "node_id": "start", "node_type": "http.request",
+        "timestamp": TIME, "level": "error", "message": "HTTP request failed with status 500",
+        "node_id": "start", "node_type": "http.request",
     }  # fmt: skip
 
 
@@ -126,7 +157,10 @@ def test_the_failure_message_names_the_node() -> None:
 
 def test_a_failure_without_a_failing_node_is_told_too() -> None:
     """An endless loop or an expiry ends without a failed node; its row comes from the end itself."""
-    journal = [fact("node_finished", **START, output=1, actions=[]), fact("ended", status="failed", error="too many visits", node="start")]
+    journal = [
+        fact("node_finished", **START, output=1, actions=[]),
+        fact("ended", status="failed", error="too many visits", node="start"),
+    ]
     assert [row["message"] for row in rows(journal) if row["level"] == "error"] == ["too many visits"]
     expired = fact("ended", status="expired", error="the execution exceeded its time limit")
     assert frames([expired])[-1]["status"] == "failed"
@@ -179,7 +213,15 @@ def test_other_facts_have_rows(given: dict[str, Any], level: str, message: str) 
 
 def test_facts_about_the_walk_have_no_rows() -> None:
     """Edges, forks and ends of branches are the engine's own business."""
-    assert rows([fact(kind, token=1, node="n") for kind in ("edge_taken", "forked", "branch_ended", "batch_opened", "node_started")]) == []
+    assert (
+        rows(
+            [
+                fact(kind, token=1, node="n")
+                for kind in ("edge_taken", "forked", "branch_ended", "batch_opened", "node_started")
+            ]
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,8 +245,13 @@ def test_the_status_filter_takes_both_spellings() -> None:
 
 def test_a_completed_execution_has_the_pages_fields() -> None:
     """Input, result, times in RFC 3339 and the duration in whole milliseconds; an error only after a failure."""
-    row = projection.execution_row(view(status="completed", ended_ms=AT + 5000, input={"key": "value"}, result=7), full=True)
-    page = {name: row[name] for name in ("id", "flow_id", "status", "input", "result", "started_at", "completed_at", "duration")}
+    row = projection.execution_row(
+        view(status="completed", ended_ms=AT + 5000, input={"key": "value"}, result=7), full=True
+    )
+    page = {
+        name: row[name]
+        for name in ("id", "flow_id", "status", "input", "result", "started_at", "completed_at", "duration")
+    }
     assert page == {
         "id": "e", "flow_id": "f", "status": "completed", "input": {"key": "value"}, "result": {"result": 7},
         "started_at": TIME, "completed_at": "2023-01-01T12:00:05.000Z", "duration": 5000,
@@ -265,4 +312,6 @@ def test_subscribers_get_log_rows_then_status_and_completion() -> None:
     sent = project(page_journal(), lambda one, before: projection.update_messages("exec-1", one, before, lambda: done))
     assert [frame["type"] for frame in sent] == ["log"] * 5 + ["status", "complete"]
     assert sent[0]["message"] == "Execution started" == sent[0]["log"]["message"]
-    assert sent[-1]["message"] == "Execution completed with status: completed" and sent[-1]["status"]["result"] == {"a": 1}
+    assert sent[-1]["message"] == "Execution completed with status: completed" and sent[-1]["status"]["result"] == {
+        "a": 1
+    }
