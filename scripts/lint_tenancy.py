@@ -93,7 +93,7 @@ def check_calls(source: str, path: str) -> list[Finding]:
             if _is_scan(node, models):
                 findings.append(Finding(path, node.lineno, "a scan crosses tenants"))
             for key in _partition_keys(node, models):
-                if _is_text(key) or isinstance(key, ast.Name) and key.id in made:
+                if _is_text(key) or (isinstance(key, ast.Name) and key.id in made):
                     message = "partition keys come from the functions of shared.store.models, not from text"
                     findings.append(Finding(path, key.lineno, message))
     return sorted(set(findings), key=lambda finding: finding.line)

@@ -7,6 +7,7 @@ Source: Amazon DynamoDB API Reference, TransactWriteItems, ClientRequestToken.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -239,10 +240,8 @@ def read(model: type[R], pk: str, sk: str) -> R | None:
 
     def send() -> None:
         found.clear()
-        try:
+        with contextlib.suppress(model.DoesNotExist):
             found.append(model.get(pk, sk, consistent_read=True))
-        except model.DoesNotExist:
-            pass
 
     persist(send, lambda error: None)
     return next((record for record in found if not record.is_expired(clock.now_ms())), None)

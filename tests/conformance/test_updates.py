@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.conformance.conftest import Bench
 from tests.conformance.plain import av, item, same, values
@@ -176,9 +177,9 @@ def test_old_item_of_a_failed_condition(bench: Bench, operation: str) -> None:
     request |= {"ConditionExpression": "a = :v", "ExpressionAttributeValues": {":v": av(2)}}
     if operation == "UpdateItem":
         request["UpdateExpression"] = "SET a = :v"
-    with pytest.raises(Exception, match="conditional request failed") as caught:
+    with pytest.raises(ClientError, match="conditional request failed") as caught:
         bench.call(operation, **request, ReturnValuesOnConditionCheckFailure="ALL_OLD")
     assert same(caught.value.response["Item"], before)
-    with pytest.raises(Exception, match="conditional request failed") as caught:
+    with pytest.raises(ClientError, match="conditional request failed") as caught:
         bench.call(operation, **request)
     assert "Item" not in caught.value.response

@@ -89,10 +89,10 @@ def _bounds(leaf: c.Condition, scope: Scope, key: KeyAttribute) -> Bounds:
     if isinstance(leaf, c.BeginsWith):
         check_kind(_LABEL, "begins_with", _value(leaf.prefix, scope), "S", "B")
         return _prefix(_key(leaf.prefix, scope, key, prefix=True))
-    if isinstance(leaf, c.Comparison) and leaf.operator != "<>":
-        operator = leaf.operator if isinstance(leaf.left, PathOperand) else _FLIPPED[leaf.operator]
-        return [(operator, _key(_operand(leaf), scope, key))]
-    invalid("Unsupported operator in KeyConditionExpression: operator: <>")
+    if not isinstance(leaf, c.Comparison) or leaf.operator == "<>":
+        invalid("Unsupported operator in KeyConditionExpression: operator: <>")
+    operator = leaf.operator if isinstance(leaf.left, PathOperand) else _FLIPPED[leaf.operator]
+    return [(operator, _key(_operand(leaf), scope, key))]
 
 
 def _prefix(prefix: bytes) -> Bounds:

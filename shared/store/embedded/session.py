@@ -53,8 +53,10 @@ class Session:
 
     def table_rows(self, table: Table, where: str, arguments: list[Any]) -> Iterator[Item]:
         """The items of a table that match, in the order ``where`` ends with."""
+        # The text of ``where`` is made of the engine's own column names and operators; every value is a parameter.
         rows = self._sql.execute(
-            f"SELECT binary, body FROM items WHERE tbl = ? AND {where}", (table.number, *arguments)
+            f"SELECT binary, body FROM items WHERE tbl = ? AND {where}",  # noqa: S608
+            (table.number, *arguments),
         )
         for binary, body in rows:
             yield decode(body, binary)
@@ -62,7 +64,7 @@ class Session:
     def index_rows(self, index: Index, where: str, arguments: list[Any]) -> Iterator[Item]:
         """The items of an index that match, cut to what the index projects."""
         rows = self._sql.execute(
-            f"SELECT i.binary, i.body FROM entries e CROSS JOIN items i ON i.id = e.item WHERE e.idx = ? AND {where}",
+            f"SELECT i.binary, i.body FROM entries e CROSS JOIN items i ON i.id = e.item WHERE e.idx = ? AND {where}",  # noqa: S608
             (index.number, *arguments),
         )
         for binary, body in rows:
@@ -128,7 +130,8 @@ class Session:
             images.append(body)
             binary = binary or has_binary
         self._sql.execute(
-            "INSERT INTO changes (tbl, event, at_ms, view, expired, keys, old, new, binary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO changes (tbl, event, at_ms, view, expired, keys, old, new, binary) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (table.name, event, clock.now_ms(), view, expired, keys, *images, binary),
         )
         self.changed = True

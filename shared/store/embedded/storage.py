@@ -1,8 +1,8 @@
 """SQLite beneath the engine: connections, transactions, group commit.
 
 One file in WAL mode with ``synchronous=FULL``: a commit returns when its bytes are on disk. Writers that meet are
-committed together: whoever holds the lock runs all waiting work in one SQLite transaction, each under its own savepoint,
-so that they share one flush. Several processes may open the same file; SQLite's own lock orders them.
+committed together: whoever holds the lock runs all waiting work in one SQLite transaction, each under its own
+savepoint, so that they share one flush. Several processes may open the same file; SQLite's own lock orders them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE TABLE IF NOT EXISTS changes (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT, tbl TEXT NOT NULL, event TEXT NOT NULL, at_ms INTEGER NOT NULL,
   view TEXT NOT NULL, expired INTEGER NOT NULL, keys BLOB NOT NULL, old BLOB, new BLOB, binary INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, digest BLOB NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tokens (
+  token TEXT PRIMARY KEY, digest BLOB NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 

@@ -65,10 +65,10 @@ class Table:
 
     def index(self, name: str) -> Index:
         """The index called ``name``, or a ValidationException."""
-        for index in self.indexes:
-            if index.name == name:
-                return index
-        invalid(f"The table does not have the specified index: {name}")
+        found = next((index for index in self.indexes if index.name == name), None)
+        if found is None:
+            invalid(f"The table does not have the specified index: {name}")
+        return found
 
     @property
     def key_names(self) -> tuple[str, ...]:

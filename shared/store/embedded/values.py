@@ -18,6 +18,7 @@ Item = dict[str, Value]
 TYPES = ("S", "N", "B", "SS", "NS", "BS", "M", "L", "NULL", "BOOL")
 ORDERED = ("S", "N", "B")
 _DEPTH = 32
+_ONE_TYPE = "must contain exactly one of the supported datatypes"
 _SET_NAMES = {"SS": "string", "NS": "number", "BS": "binary"}
 
 
@@ -31,11 +32,9 @@ def canonical_item(item: Any) -> Item:
 def canonical(value: Any, depth: int = 0) -> Value:
     """One attribute value in canonical form, or a ValidationException."""
     if not isinstance(value, dict) or not value:
-        invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
+        invalid(f"Supplied AttributeValue is empty, {_ONE_TYPE}")
     if len(value) > 1:
-        invalid(
-            "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
-        )
+        invalid(f"Supplied AttributeValue has more than one datatypes set, {_ONE_TYPE}")
     ((kind, inner),) = value.items()
     if kind == "S":
         return {"S": _text(inner)}
@@ -63,9 +62,9 @@ def _canonical_other(kind: str, inner: Any) -> Value:
         if inner is not True:
             invalid_parameter("Null attribute value types must have the value of true")
         return {"NULL": True}
-    if kind in _SET_NAMES:
-        return {kind: _members(kind, inner)}
-    invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
+    if kind not in _SET_NAMES:
+        invalid(f"Supplied AttributeValue is empty, {_ONE_TYPE}")
+    return {kind: _members(kind, inner)}
 
 
 def _members(kind: str, inner: Iterable[Any]) -> list[Any]:

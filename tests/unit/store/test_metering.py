@@ -16,8 +16,8 @@ BASE = len("pk" + "o" + "sk" + "1" + "note")
 KB = 1024
 
 
-def _thing(size: int, sk: str = "1", **attributes: object) -> Thing:
-    return Thing("o", sk, note="x" * (size - BASE), **attributes)
+def _thing(size: int, sk: str = "1") -> Thing:
+    return Thing("o", sk, note="x" * (size - BASE))
 
 
 def _measured(engine: EmbeddedEngine, action: Callable[[], object]) -> StoreRequest:
@@ -82,7 +82,7 @@ def test_query_adds_up_before_rounding(engine: EmbeddedEngine) -> None:
 
 
 def test_index_writes(engine: EmbeddedEngine) -> None:
-    """An index entry that appears, changes or goes costs a write; one that moves costs two; an unchanged one nothing."""
+    """An index entry that appears, changes or goes costs a write; one that moves two; an unchanged one none."""
     thing = Thing("o", "1", group="g", rank=1)
     assert _measured(engine, thing.save).write_units == 2
     assert _measured(engine, thing.save).write_units == 1

@@ -12,7 +12,7 @@ from pynamodb.attributes import BinaryAttribute
 
 from shared.store.base import Record, TableMeta
 from shared.store.embedded import EmbeddedEngine, installed
-from shared.store.stream import ChangeRecord
+from shared.store.stream import ChangeRecord, Image
 from shared.store.transaction import ConditionFailed, Transaction
 from tests.unit.store.conftest import Thing
 
@@ -151,7 +151,7 @@ def test_a_table_without_a_stream_leaves_nothing() -> None:
 
 def test_records_have_the_form_lambda_receives() -> None:
     """A record survives the way through a Lambda event, binary and nested values included."""
-    image = {"pk": {"S": "o"}, "b": {"B": b"\xff"}, "m": {"M": {"l": {"L": [{"BS": [b"\x00"]}]}}}}
+    image: Image = {"pk": {"S": "o"}, "b": {"B": b"\xff"}, "m": {"M": {"l": {"L": [{"BS": [b"\x00"]}]}}}}
     record = ChangeRecord(
         sequence=7, table="signalbox-things", event="MODIFY", keys={"pk": {"S": "o"}}, old=image, new=None,
         at_ms=1_800_000_000_000, view="OLD_IMAGE", expired=True,
