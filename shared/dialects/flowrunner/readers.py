@@ -35,7 +35,7 @@ class PageReader:
 
 
 class SubscriptionReader:
-    """The messages of the reference server's subscription channel. A late subscriber gets the status and what follows."""
+    """The messages of the reference server's subscription channel: the status at first, then what follows."""
 
     closes = False
 
