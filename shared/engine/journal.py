@@ -179,7 +179,7 @@ class Journal:
         for fact in [*facts, None]:
             if chunk and (fact is None or size > ENTRY_BYTES):
                 text = self._repository.entry_text(self._control.pk, chunk)
-                entries.append(JournalEntry(self._control.pk, journal_sk(first), first=first, count=len(chunk), facts=text))
+                entries.append(JournalEntry(self._control.pk, journal_sk(first), first=first, length=len(chunk), facts=text))
                 first, chunk, size = first + len(chunk), [], 0
             if fact is not None:
                 chunk.append(fact)
@@ -190,7 +190,7 @@ class Journal:
         tx = Transaction()
         for entry in entries:
             tx.put(entry, condition=JournalEntry.pk.does_not_exist(), label="entry")
-        count = sum(int(entry.count) for entry in entries)
+        count = sum(int(entry.length) for entry in entries)
         position = [Control.next_index.set(self._next + count), Control.append_id.set(append_id), Control.absorbed.set(self._wake)]
         if snapshot:
             tx.put(self._repository.snapshot(self._control.pk, self._next + count, self._state), label="snapshot")

@@ -96,7 +96,7 @@ class ExecutionRepository:
             newest = JournalEntry.query(pk, before, scan_index_forward=False, limit=1, consistent_read=True)
             start = next((entry.sk for entry in newest), start)
         for entry in JournalEntry.query(pk, JournalEntry.sk.between(start, "journal#~"), consistent_read=True):
-            if entry.first + entry.count - 1 > after:
+            if entry.first + entry.length - 1 > after:
                 yield entry
 
     def first_fact(self, pk: str) -> Fact | None:

@@ -56,7 +56,7 @@ class Engine:
         tx = Transaction()
         tx.put(self._first_control(pk, principal, common, started), condition=Control.pk.does_not_exist(), label="control")
         tx.put(summary, label="summary")
-        tx.put(JournalEntry(pk, journal_sk(0), first=0, count=1, facts=self._repository.entry_text(pk, [fact])), label="entry")
+        tx.put(JournalEntry(pk, journal_sk(0), first=0, length=1, facts=self._repository.entry_text(pk, [fact])), label="entry")
         tx.put(Alias(alias_pk(principal.org_id, number), "alias", execution_id=identity), condition=Alias.pk.does_not_exist(), label="alias")
         try:
             tx.commit()

@@ -71,4 +71,4 @@ def connect(connections: Connections, connection_id: str, org_id: str = ORG) -> 
 
 def journal_grows(first: int) -> None:
     """A change record of the execution's journal."""
-    JournalEntry(execution_pk(ORG, EXECUTION), journal_sk(first), first=first, count=1, facts="[]").save()
+    JournalEntry(execution_pk(ORG, EXECUTION), journal_sk(first), first=first, length=1, facts="[]").save()

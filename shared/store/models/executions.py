@@ -147,7 +147,7 @@ class Summary(Record):
 
 
 class JournalEntry(Record):
-    """Facts ``first`` to ``first + count - 1`` as a JSON list."""
+    """Facts ``first`` to ``first + length - 1`` as a JSON list."""
 
     class Meta(TableMeta):
         table = "executions"
@@ -155,7 +155,7 @@ class JournalEntry(Record):
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
     first = NumberAttribute()
-    count = NumberAttribute()
+    length = NumberAttribute()
     facts = UnicodeAttribute()
 
 
