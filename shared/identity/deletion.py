@@ -42,7 +42,7 @@ _MOST_ORGS = 30
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """Whose data go: the account's own, and everything in the orgs that go with it (the default org is only emptied)."""
+    """Whose data go: the account's own, and all in the orgs that go with it (the default org is only emptied)."""
 
     account_id: str
     org_ids: Sequence[str]
@@ -68,7 +68,7 @@ class Deletion:
         self.hooks: list[CleanupHook] = []
 
     def begin(self, record: AccountRecord, principal: Principal) -> None:
-        """Make the account unusable, for good. Raises Conflict for the last administrator, or if an org depends on it."""
+        """Make the account unusable, for good. Raises Conflict for the last administrator, or an org's last owner."""
         for _ in range(_ATTEMPTS):
             owned = self._owned(record, principal)
             try:

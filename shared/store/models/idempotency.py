@@ -13,7 +13,10 @@ def idempotency_pk(org_id: str, account_id: str) -> str:
 
 
 class IdempotencyRecord(Record):
-    """A request being answered (``status`` 0, until ``lapses_ms``) or answered. ``sealed`` is the encrypted answer."""
+    """A request being answered (``status`` 0, until ``lapses_ms``) or answered. ``sealed`` is the encrypted answer.
+
+    ``result_id`` is the id of what the request makes, the same for every attempt.
+    """
 
     class Meta(TableMeta):
         table = "idempotency"
@@ -22,6 +25,7 @@ class IdempotencyRecord(Record):
     sk = UnicodeAttribute(range_key=True)
     fingerprint = UnicodeAttribute()
     attempt = UnicodeAttribute()
+    result_id = UnicodeAttribute()
     status = NumberAttribute()
     lapses_ms = NumberAttribute()
     sealed = BinaryAttribute(legacy_encoding=False, null=True)

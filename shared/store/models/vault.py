@@ -1,7 +1,7 @@
 """Secrets at rest. A scope is ``account#<id>`` or ``org#<id>``: whose the secret is, and who can ever name it.
 
-    <scope>#keys / current          the scope's data key, wrapped by the deployment's key ring
-    <scope>#<kind> / <name>         one secret
+<scope>#keys / current          the scope's data key, wrapped by the deployment's key ring
+<scope>#<kind> / <name>         one secret
 """
 
 from __future__ import annotations

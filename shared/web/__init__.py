@@ -1,0 +1,1 @@
+"""What every endpoint family shares: the application, callers, bodies and queries, answers, errors, documentation."""
