@@ -39,7 +39,8 @@ ensure_environment() {
     digest=$(lock_digest "$folder/bin/python" "$lock") || return 1
     if [[ "$(cat "$stamp" 2>/dev/null)" != "$digest" ]]; then
         echo "Installing requirements/$2 into $1 …" >&2
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock" >&2 || return 1
+        # A lock names everything, so nothing else is to be found.
+        "$folder/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r "$lock" >&2 || return 1
         echo "$digest" >"$stamp"
     fi
 }
