@@ -44,6 +44,9 @@ class TableMeta(metaclass=_Names):
 
     table: str
     billing_mode = PAY_PER_REQUEST_BILLING_MODE
+    # A store that does not answer soon is asked again; PynamoDB's own limits outlast the caller's patience.
+    connect_timeout_seconds = 2
+    read_timeout_seconds = 5
     ttl_attribute: str | None = "ttl"
 
 
@@ -60,7 +63,10 @@ class Record(Model):
 
 
 def table_definitions(*models: type[Record]) -> list[tuple[dict[str, Any], str | None]]:
-    """CreateTable requests for the models, one per table, each with its TTL attribute."""
+    """CreateTable requests for the models, one per table, each with its TTL attribute.
+
+    The order of the models does not matter; a change of a request is a change of the table.
+    """
     tables: dict[str, tuple[dict[str, Any], str | None]] = {}
     for model in models:
         meta: Any = model.Meta
@@ -81,6 +87,9 @@ def table_definitions(*models: type[Record]) -> list[tuple[dict[str, Any], str |
         view = getattr(meta, "stream_view_type", None)
         if view is not None:
             request["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": view}
+    for request, _ in tables.values():
+        request["AttributeDefinitions"].sort(key=lambda entry: str(entry["AttributeName"]))
+        request.get("GlobalSecondaryIndexes", []).sort(key=lambda entry: str(entry["IndexName"]))
     return list(tables.values())
 
 

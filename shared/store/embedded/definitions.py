@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.store.embedded.rejection import Rejection, invalid
-from shared.store.embedded.tables import check_definition, not_found
+from shared.store.embedded.tables import check_definition, index_numbers, not_found
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -56,7 +56,7 @@ def drop(request: Request) -> Callable[[sqlite3.Connection], Answer]:
         number, _ = _row(sql, name)
         description = _description(sql, name)
         sql.execute("DELETE FROM items WHERE tbl = ?", (number,))
-        sql.execute("DELETE FROM entries WHERE idx >= ? AND idx < ?", (number * 100, number * 100 + 100))
+        sql.execute("DELETE FROM entries WHERE idx >= ? AND idx < ?", index_numbers(number))
         sql.execute("DELETE FROM tables WHERE number = ?", (number,))
         return {"TableDescription": {**description, "TableStatus": "DELETING"}}
 

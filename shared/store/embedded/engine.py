@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
 from shared.kit import ids
 from shared.store.base import Record, table_definitions
-from shared.store.embedded import definitions, queries, reads, writes
+from shared.store.embedded import definitions, migration, queries, reads, writes
 from shared.store.embedded.faults import Fault, Faults
 from shared.store.embedded.metering import Requests, Usage
 from shared.store.embedded.outbox import Outbox
@@ -76,24 +76,16 @@ class EmbeddedEngine:
         return self.stream
 
     def create_tables(self, *models: type[Record]) -> None:
-        """Create the models' tables where they are missing; models that share a table share its indexes."""
-        existing = set(self._all_tables())
-        for definition, ttl in table_definitions(*models):
-            if definition["TableName"] in existing:
-                continue
-            try:
-                self._make_api_call("CreateTable", definition)
-            except Exception as error:
-                # Another process may have been first, which is just as good.
-                if getattr(error, "response", {}).get("Error", {}).get("Code") != "ResourceInUseException":
-                    raise
-            if ttl is not None:
-                specification = {"AttributeName": ttl, "Enabled": True}
-                request = {"TableName": definition["TableName"], "TimeToLiveSpecification": specification}
-                self._make_api_call("UpdateTimeToLive", request)
+        """Make the models' tables what the models say; models that share a table share its indexes.
 
-    def _all_tables(self) -> list[str]:
-        return self._storage.read(lambda sql: [name for (name,) in sql.execute("SELECT name FROM tables")])
+        A missing table is created. One that an earlier version created with other indexes, stream or TTL settings gets
+        the new ones, and its indexes are filled from its items. Keys cannot change.
+        """
+        for definition, ttl in table_definitions(*models):
+            try:
+                self._storage.write(migration.work(definition, ttl))
+            except Rejection as refusal:
+                raise refusal.as_client_error("CreateTable") from refusal
 
     def purge_expired(self, now_ms: int, limit: int = 1000) -> int:
         """Remove up to ``limit`` items whose time to live ended before ``now_ms``; how many there were."""

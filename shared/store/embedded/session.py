@@ -13,8 +13,8 @@ from shared.store.embedded.codec import decode, encode
 from shared.store.embedded.metering import Usage, projected
 from shared.store.embedded.numbers import parse
 from shared.store.embedded.rejection import ITEM_LIMIT, Rejection, invalid
-from shared.store.embedded.tables import Index, Key, Table, not_found, parse_table
-from shared.store.embedded.values import Item, item_size
+from shared.store.embedded.tables import Index, Key, Table, index_numbers, not_found, parse_table
+from shared.store.embedded.values import Item, item_size, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,16 @@ class Session:
         self._index(table, key, old.item, None, old.row)
         self._record(table, "REMOVE", old.item, None, expired=expired)
 
+    def reindex(self, table: Table) -> None:
+        """Rebuild a table's index entries and expiry times from its items."""
+        self._sql.execute("DELETE FROM entries WHERE idx >= ? AND idx < ?", index_numbers(table.number))
+        rows = self._sql.execute("SELECT id, binary, body FROM items WHERE tbl = ?", (table.number,)).fetchall()
+        for row, binary, body in rows:
+            item = decode(body, binary)
+            self._sql.execute("UPDATE items SET expires = ? WHERE id = ?", (_expiry(table, item), row))
+            if all(_fits(index, item) for index in table.indexes):
+                self._index(table, table.key_in(item), None, item, row)
+
     def _index(self, table: Table, key: Key, old: Item | None, new: Item | None, row: int) -> None:
         for index in table.indexes:
             before = index.entry(old) if old is not None else None
@@ -149,6 +159,11 @@ class Session:
             return False
         self._sql.execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)", (token, digest, now + lifetime_ms))
         return True
+
+
+def _fits(index: Index, item: Item) -> bool:
+    keys = [key for key in (index.hash, index.range) if key is not None and key.name in item]
+    return all(kind_of(item[key.name]) == key.kind for key in keys)
 
 
 def _expiry(table: Table, item: Item) -> int | None:

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS changes (
   view TEXT NOT NULL, expired INTEGER NOT NULL, keys BLOB NOT NULL, old BLOB, new BLOB, binary INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS tokens (
   token TEXT PRIMARY KEY, digest BLOB NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tokens_by_end ON tokens (until_ms);
 """
 
 
@@ -90,6 +91,9 @@ class Storage:
         self._local = threading.local()
         self._connections: WeakSet[_Connection] = WeakSet()
         self._closed = False
+        if not self.in_memory:
+            # SQLite gives its log files the mode of the database file: for its owner only.
+            Path(path).touch(mode=0o600)
         self._single = self._open() if self.in_memory else None
         self._prepare()
 

@@ -168,12 +168,16 @@ def parse_table(number: int, definition: str) -> Table:
         if projection["ProjectionType"] != "ALL":
             names = base | {index_hash.name} | ({index_range.name} if index_range else set())
             projected = frozenset(names | set(projection.get("NonKeyAttributes") or ()))
-        # 100 leaves room for every index DynamoDB allows a table (20 global, 5 local).
-        place = number * 100 + len(indexes)
+        place = index_numbers(number)[0] + len(indexes)
         indexes.append(Index(entry["IndexName"], place, index_hash, index_range, projected, local))
     stream = request.get("StreamSpecification") or {}
     view = stream.get("StreamViewType") if stream.get("StreamEnabled") else None
     return Table(number, request["TableName"], first, second, tuple(indexes), view, request.get("_ttl"))
+
+
+def index_numbers(table: int) -> tuple[int, int]:
+    """The numbers of a table's indexes, from and below; DynamoDB allows 20 global and 5 local ones."""
+    return table * 100, table * 100 + 100
 
 
 def _schema(entries: list[dict[str, str]], kinds: dict[str, str]) -> tuple[KeyAttribute, KeyAttribute | None]:

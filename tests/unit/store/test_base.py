@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from pynamodb.attributes import Attribute, NumberAttribute, UnicodeAttribute
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 
-from shared.store.base import table_definitions
+from shared.store.base import STREAM_IMAGES, Record, TableMeta, table_definitions
 from shared.store.embedded import EmbeddedEngine, installed
 from tests.unit.store.conftest import Thing, Versioned
 
@@ -48,6 +52,86 @@ def test_creating_tables_again_changes_nothing(tmp_path: Path) -> None:
             assert len(list(Thing.query("o"))) == amount
             assert Thing.describe_table()["ItemCount"] == amount
         engine.close()
+
+
+def _listing(name: str, fills: Attribute[Any], sorts: Attribute[Any]) -> Any:
+    class Listing(GlobalSecondaryIndex[Any]):
+        class Meta:
+            index_name = name
+            projection = AllProjection()
+
+        group = fills
+        rank = sorts
+
+    return Listing()
+
+
+def test_an_older_file_is_brought_up_to_date(tmp_path: Path) -> None:
+    """A new version's indexes, stream and expiry work on the items an older version wrote."""
+
+    class Older(Record):
+        class Meta(TableMeta):
+            table = "evolving"
+            ttl_attribute = None
+
+        group = UnicodeAttribute(null=True)
+        rank = NumberAttribute(null=True)
+        by_first = _listing("z_first", UnicodeAttribute(hash_key=True), NumberAttribute(range_key=True))
+
+    class Newer(Record):
+        class Meta(TableMeta):
+            table = "evolving"
+            stream_view_type = STREAM_IMAGES
+
+        group = UnicodeAttribute(null=True)
+        rank = NumberAttribute(null=True)
+        by_first = _listing("z_first", UnicodeAttribute(hash_key=True), NumberAttribute(range_key=True))
+        by_second = _listing("a_second", UnicodeAttribute(hash_key=True), NumberAttribute(range_key=True))
+
+    engine = EmbeddedEngine.open(tmp_path / "store.db")
+    engine.create_tables(Older)
+    with installed(engine):
+        for rank in range(3):
+            Older("o", f"{rank}", group="g", rank=rank, ttl=1).save()
+        Older("o", "odd", group="g").save()
+    engine.close()
+
+    engine = EmbeddedEngine.open(tmp_path / "store.db")
+    engine.create_tables(Newer)
+    with installed(engine):
+        Newer("o", "3", group="g", rank=3).save()
+        for index in (Newer.by_first, Newer.by_second):
+            assert [found.rank for found in index.query("g")] == [0, 1, 2, 3]
+        assert [record.keys["sk"]["S"] for record in engine.stream.read(0)] == ["3"]
+        assert engine.purge_expired(10_000) == 3
+        assert [found.rank for found in Newer.by_second.query("g")] == [3]
+    engine.close()
+
+
+def test_keys_of_a_table_cannot_change(tmp_path: Path) -> None:
+    """A model whose keys differ from the stored table's is refused at start, before anything is written."""
+    engine = EmbeddedEngine.open(tmp_path / "store.db")
+    engine._make_api_call(
+        "CreateTable",
+        {
+            "TableName": "signalbox-things",
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        },
+    )
+    with pytest.raises(ClientError, match="keys of table signalbox-things cannot change"):
+        engine.create_tables(Thing)
+    engine.close()
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    """Nobody else may read the database or its log."""
+    engine = EmbeddedEngine.open(tmp_path / "store.db")
+    engine.create_tables(Thing)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert set(modes) >= {"store.db", "store.db-wal"}
+    assert set(modes.values()) == {0o600}
+    engine.close()
 
 
 def test_table_requests(engine: EmbeddedEngine) -> None:
