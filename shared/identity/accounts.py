@@ -107,14 +107,14 @@ class Accounts:
 
         Raises Unauthorized where sign-up is closed, Conflict when the name is taken.
         """
-        needs_token = self._admit_sign_up(bootstrap_token)
+        needs_token = self.require_sign_up(bootstrap_token)
         username = checked_username(username)
         checked_password(password)
         email = username if "@" in username else f"{username}@{_LOCAL_DOMAIN}"
         draft = _Draft(username, email, username, self._passwords.hash(password))
         return self._register(draft, taken="username", only_first=needs_token)
 
-    def _admit_sign_up(self, token: str | None) -> bool:
+    def require_sign_up(self, token: str | None) -> bool:
         """Raise Unauthorized unless sign-up is open; whether it is so only for the first account."""
         expected = self._options.bootstrap_token()
         if not expected:

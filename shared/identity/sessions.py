@@ -91,12 +91,15 @@ class Sessions:
         role = "viewer" if membership is None else membership.role
         return Session(self._tokens.sign(SESSION, claims), expires * 1000, Account.of(record), role)
 
-    def refresh(self, principal: Principal) -> Session:
-        """Another session of the same account; the one at hand goes on until it expires or is logged out."""
+    def refresh(self, principal: Principal, *, dialect: Dialect | None = None) -> Session:
+        """Another session of the same account; the one at hand goes on until it expires or is logged out.
+
+        It has the dialect of the one at hand unless another is given.
+        """
         record = read(AccountRecord, account_pk(principal.account_id), "account")
         if record is None or record.deleting:
             raise Unauthorized("The account does not exist any more")
-        return self._open(record, principal.dialect)
+        return self._open(record, dialect or principal.dialect)
 
     def logout(self, principal: Principal) -> None:
         """End this session and no other; a caller with a password has none and nothing happens."""

@@ -15,7 +15,10 @@ class Api(StrEnum):
     NULLRUN = "nullrun"
 
 
-_NULLRUN = "orgs|gate|execute|check|track|cancel|heartbeat|status|capabilities|budget|approvals|policies|workflows|invites|plans"
+_NULLRUN = (
+    "orgs|gate|execute|check|track|cancel|heartbeat|status|capabilities|budget|approvals|policies"
+    "|workflows|invites|plans"
+)
 
 _PREFIXES: tuple[tuple[re.Pattern[str], Api], ...] = (
     (re.compile(r"/api/(gateway|gataway|executor|files|admin)(/|$)"), Api.HUB),

@@ -112,7 +112,12 @@ class _Exchange:
 
     def _facts(self) -> dict[str, Any]:
         # Paths hold ids and names, never secrets; queries may hold tokens and stay out.
-        return {"request_id": self._request_id, "method": self._method, "path": self._scope["path"]}
+        return {
+            "family": self._family,
+            "request_id": self._request_id,
+            "method": self._method,
+            "path": self._scope["path"],
+        }
 
     def _outcome(self) -> dict[str, Any]:
         milliseconds = round((clock.monotonic() - self._began) * 1000, 1)

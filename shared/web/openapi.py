@@ -1,0 +1,138 @@
+"""One OpenAPI 3.1 document of every family, made from what ``operation`` says about each route. Built once."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+from shared.kit import errors
+from shared.web.apis import Api
+from shared.web.app import literals_first
+from shared.web.errors import PROBLEM, error_headers, render_error
+from shared.web.operation import IDEMPOTENCY_KEY, MODELS
+
+_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+_EXAMPLE_PATHS = {
+    Api.FLOWRUNNER: "/api/v1/flows",
+    Api.NOETL: "/api/run",
+    Api.HUB: "/api/gateway",
+    Api.NULLRUN: "/api/v1/gate",
+}
+_RETRY_AFTER_S = 300
+
+_ABOUT = """One engine, one identity and one audit trail behind the public APIs of automated work.
+
+Sign up with `POST /api/v1/accounts` (`username`, `password`), then sign in with `POST /api/v1/auth/login`."""
+
+
+def document(routes: Iterable[BaseRoute], *, version: str, server: str = "") -> dict[str, Any]:
+    """The document of all routes that are not hidden. Raises ValueError for a route that does not describe itself."""
+    paths: dict[str, dict[str, Any]] = {}
+    used: set[str] = set()
+    for route in literals_first(routes):
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        path = _PARAMETER.sub(r"{\1}", route.path)
+        for method in sorted(route.methods or ()):
+            operation = _operation(route, method)
+            if operation["operationId"] in used:
+                raise ValueError(f"two operations are called {operation['operationId']}")
+            used.add(operation["operationId"])
+            paths.setdefault(path, {})[method.lower()] = operation
+    made: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "Signalbox", "version": version, "description": _ABOUT, "license": _LICENSE},
+        "paths": paths,
+        "components": {"schemas": _schemas(), "responses": _error_responses(paths), "securitySchemes": _SECURITY},
+    }
+    return made | {"servers": [{"url": server}]} if server else made
+
+
+_LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The token of a sign-in."},
+    "basic": {"type": "http", "scheme": "basic", "description": "User name or e-mail address, and password."},
+}
+
+
+def _operation(route: APIRoute, method: str) -> dict[str, Any]:
+    extra = dict(route.openapi_extra or {})
+    if "x-signalbox-api" not in extra:
+        raise ValueError(f"{method} {route.path} does not describe itself with operation()")
+    parameters = [_path_parameter(name) for name in _PARAMETER.findall(route.path)]
+    parameters += extra.pop("parameters", [])
+    if method == "POST":
+        parameters.append(IDEMPOTENCY_KEY)
+    about = inspect.cleandoc(route.endpoint.__doc__ or "")
+    made: dict[str, Any] = {"operationId": route.name, "summary": route.summary, "tags": list(route.tags or [])}
+    made |= {"description": about} if about else {}
+    return made | ({"parameters": parameters} if parameters else {}) | extra
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _schemas() -> dict[str, Any]:
+    """The definitions of every model a route named, and of the models inside them."""
+    found: dict[str, Any] = {}
+    for name, model in sorted(MODELS.items()):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        for inner, definition in schema.pop("$defs", {}).items():
+            if found.setdefault(inner, definition) != definition:
+                raise ValueError(f"two models inside others are called {inner}")
+        if found.setdefault(name, schema) != schema:
+            raise ValueError(f"two models are called {name}")
+    return found
+
+
+def _error_responses(paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The error answers routes refer to, each with an example in its API's form."""
+    named: set[str] = set()
+    for operations in paths.values():
+        for operation in operations.values():
+            references = (response.get("$ref", "") for response in operation["responses"].values())
+            named |= {reference.rpartition("/")[2] for reference in references if reference}
+    return {name: _error_response(name) for name in sorted(named)}
+
+
+def _error_response(name: str) -> dict[str, Any]:
+    api, _, status = name.rpartition("-")
+    error = _example_error(int(status))
+    body = render_error(
+        _EXAMPLE_PATHS[Api(api)], error, api=Api(api), request_id="0198c0de-0000-7000-8000-000000000000"
+    )
+    described = {
+        header: {"schema": {"type": "string"}, "example": value} for header, value in error_headers(error).items()
+    }
+    content = {
+        "application/json": {"schema": {"type": "object"}, "example": body},
+        PROBLEM: {"schema": {"type": "object"}},
+    }
+    made: dict[str, Any] = {"description": HTTPStatus(int(status)).phrase, "content": content}
+    return made | {"headers": described} if described else made
+
+
+def _example_error(status: int) -> errors.SignalboxError:
+    if status == 429:
+        return errors.TooManyRequests("Too many failed sign-ins; try again later", retry_after=_RETRY_AFTER_S)
+    if status == 400:
+        return errors.InvalidRequest.field("name", "Name is required")
+    if status == 422:
+        return errors.Unprocessable.field("role", "Role must be one of admin, user")
+    kinds: dict[int, type[errors.SignalboxError]] = {
+        401: errors.Unauthorized,
+        403: errors.Forbidden,
+        404: errors.NotFound,
+        405: errors.MethodNotAllowed,
+        409: errors.Conflict,
+        413: errors.PayloadTooLarge,
+        503: errors.Unavailable,
+    }
+    return kinds.get(status, errors.Internal)(HTTPStatus(status).phrase)
