@@ -12,7 +12,8 @@ from tests.conformance.plain import av, item, values
 
 WORDS = ["A", "Z", "a", "aa", "ab", "b", "é", "世", "🚦"]
 NUMBERS = [
-    Decimal("-1E+100"), -1000, -12, Decimal("-11.9"), -1, Decimal("-0.5"), Decimal("-1E-100"), 0, Decimal("1E-100"),
+    Decimal("-1E+100"), -1000, Decimal("-12.5"), -12,
+    Decimal("-11.9"), -1, Decimal("-0.5"), Decimal("-1E-100"), 0, Decimal("1E-100"),
     Decimal("0.001"), Decimal("0.01"), Decimal("0.5"), 1, 2, 9, 10, Decimal("10.5"), 11, 100,
     Decimal(12345678901234567890123456789012345677), Decimal(12345678901234567890123456789012345678),
     Decimal("1E+100"),

@@ -93,6 +93,14 @@ def test_index_writes(engine: EmbeddedEngine) -> None:
     assert _measured(engine, thing.delete).write_units == 1
 
 
+def test_index_writes_count_their_size(engine: EmbeddedEngine) -> None:
+    """A moved entry of a large item costs its size twice: once where it goes, once where it comes."""
+    thing = _thing(2 * KB)
+    thing.group, thing.rank = "g", 1
+    thing.save()
+    assert _measured(engine, lambda: thing.update([Thing.rank.set(2)])).write_units == 3 * 3
+
+
 def test_listeners_come_and_go(engine: EmbeddedEngine) -> None:
     """A listener hears every request until it leaves."""
     heard: list[StoreRequest] = []

@@ -142,7 +142,7 @@ def test_an_interrupt_undoes_only_its_own_work(tmp_path: Path) -> None:
         entered.set()
         release.wait(30)
 
-    holder = threading.Thread(target=lambda: storage.write(hold))
+    holder = threading.Thread(target=lambda: storage.write(hold), daemon=True)
     holder.start()
     entered.wait(30)
     outcomes: list[str] = []
@@ -157,14 +157,14 @@ def test_an_interrupt_undoes_only_its_own_work(tmp_path: Path) -> None:
         storage.write(lambda sql: sql.execute("INSERT INTO t VALUES (1)").rowcount)
         outcomes.append("inserted")
 
-    waiting = [threading.Thread(target=interrupt), *(threading.Thread(target=insert) for _ in range(5))]
+    waiting = [threading.Thread(target=action, daemon=True) for action in (interrupt, *[insert] * 5)]
     for thread in waiting:
         thread.start()
     while len(storage._waiting) < len(waiting):
         pass
     release.set()
     for thread in [holder, *waiting]:
-        thread.join(30)
+        thread.join(10)
     assert sorted(outcomes) == ["inserted"] * 5 + ["interrupted"]
     assert storage.read(lambda sql: sql.execute("SELECT count(*) FROM t").fetchone()) == (5,)
     storage.close()

@@ -74,17 +74,14 @@ def test_read_after_and_trim(engine: EmbeddedEngine) -> None:
 def test_wait_returns_when_something_is_written(engine: EmbeddedEngine) -> None:
     """A waiting reader wakes at the commit of another thread."""
     assert engine.stream.wait(0, timeout=0) is False
-    started = threading.Event()
-
-    def write() -> None:
-        started.wait(10)
-        Thing("o", "1").save()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    started.set()
-    assert engine.stream.wait(0, timeout=30) is True
-    writer.join()
+    woken: list[bool] = []
+    reader = threading.Thread(target=lambda: woken.append(engine.stream.wait(0, timeout=60)), daemon=True)
+    reader.start()
+    while not engine.stream._grown._waiters:  # type: ignore[attr-defined]
+        pass
+    Thing("o", "1").save()
+    reader.join(10)
+    assert woken == [True]
     assert engine.stream.wait(0, timeout=0) is True
 
 
