@@ -10,6 +10,8 @@ KNOWN: dict[str, dict[str, str]] = {
         "test_bad_condition[dynoxide-n = :v-": "accepts values no expression uses",
         "test_bad_condition[dynoxide-n < :v-": "orders booleans",
         "test_bad_condition[dynoxide-attribute_type(": "accepts unknown type names",
+        "test_bad_condition[dynoxide-101 candidates]": "has no limit of candidates",
+        "test_invalid_value[dynoxide-no such type]": "ignores unknown types",
         "test_bad_condition[dynoxide-n = n-": "compares an operand with itself",
         "test_range_condition[dynoxide-sk = :v-": "knows key conditions only with the partition first",
         "test_range_condition[dynoxide-begins_with(sk": "begins_with on keys ignores case",

@@ -120,6 +120,7 @@ CASES: list[tuple[str, dict[str, Any], bool]] = [
     (":v IN (num, neg)", {"v": -3}, True),
     (":v BETWEEN neg AND num", {"v": 0}, True),
 ]
+MANY = [f":v{number}" for number in range(101)]
 
 
 def _names(expression: str) -> dict[str, Any]:
@@ -199,6 +200,19 @@ def test_condition_on_nothing(bench: Bench, expression: str, given: dict[str, An
         ("n = n", {}, "The first operand must be distinct"),
         ("attribute_exists(:v)", {"v": 1}, "requires a document path"),
         ("size(m)", {}, "Syntax error"),
+        ("n IN :v", {"v": 1}, "Syntax error"),
+        ("n BETWEEN :lo OR :hi", {"lo": 1, "hi": 2}, "Syntax error"),
+        ("n = $v", {"v": 1}, "Syntax error"),
+        ("l[x] = :v", {"v": 1}, "Syntax error"),
+        ("m.[0] = :v", {"v": 1}, "Syntax error"),
+        ("contains(n, n)", {}, "The first operand must be distinct"),
+        ("size(:v) = :v", {"v": "x"}, "requires a document path"),
+        ("size(size(m)) = :v", {"v": 1}, "Syntax error"),
+        ("begins_with(contains(n, :v), :v)", {"v": "x"}, "not allowed to be used this way"),
+        pytest.param(
+            f"n IN ({', '.join(MANY)})", {name[1:]: 1 for name in MANY}, "too many operands", id="101 candidates"
+        ),
+        ("a = " + "b" * 4096, {}, "Expression size has exceeded the maximum allowed size"),
         ("((n = :v))", {"v": 1}, "The expression has redundant parentheses"),
     ],
 )

@@ -73,6 +73,8 @@ INVALID: list[tuple[str, Any, str]] = [
     ("equal numbers", {"NS": ["1", "1.0"]}, "contains duplicates"),
     ("no type", {}, "Supplied AttributeValue is empty"),
     ("two types", {"S": "a", "N": "1"}, "more than one datatypes set"),
+    ("no such type", {"X": "a"}, "Supplied AttributeValue is empty"),
+    ("text that is none", {"S": 5}, "Type mismatch"),
     ("false null", {"NULL": False}, "Null attribute value types must have the value of true"),
 ]
 

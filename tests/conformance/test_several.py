@@ -216,6 +216,22 @@ def test_batch_limits(bench: Bench) -> None:
     assert bench.refused("BatchGetItem", RequestItems={"conformance": doubled})[0] == "ValidationException"
 
 
+def test_empty_batches(bench: Bench) -> None:
+    """A batch without anything in it is refused."""
+    assert bench.refused("BatchWriteItem", RequestItems={"conformance": []})[0] == "ValidationException"
+    assert bench.refused("BatchGetItem", RequestItems={"conformance": {"Keys": []}})[0] == "ValidationException"
+    assert bench.refused("BatchGetItem", RequestItems={})[0] == "ValidationException"
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_transact_get_limits(bench: Bench, count: int) -> None:
+    """A transactional read names 1 to 100 items, none of them twice."""
+    gets = [{"Get": {"TableName": "conformance", "Key": bench.key(f"{number}")}} for number in range(count)]
+    assert bench.refused("TransactGetItems", TransactItems=gets)[0] == "ValidationException"
+    twice = [{"Get": {"TableName": "conformance", "Key": bench.key()}}] * 2
+    assert bench.refused("TransactGetItems", TransactItems=twice)[0] == "ValidationException"
+
+
 def test_batch_get_of_much(bench: Bench) -> None:
     """A batch read brings what fits into 16 MB and names the rest."""
     for number in range(45):

@@ -90,6 +90,14 @@ def test_time_to_live(bench: Bench) -> None:
     assert answer["TimeToLiveStatus"] in ("ENABLED", "ENABLING")
 
 
+def test_update_table(bench: Bench) -> None:
+    """A table's stream can be switched on later."""
+    _create(bench)
+    stream = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+    bench.call("UpdateTable", _name(bench), StreamSpecification=stream)
+    assert bench.call("DescribeTable", _name(bench))["Table"]["StreamSpecification"] == stream
+
+
 def test_a_local_index(bench: Bench) -> None:
     """A local secondary index orders a partition otherwise, and can be read consistently."""
     name = _name(bench)

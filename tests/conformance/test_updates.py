@@ -112,6 +112,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("ADD s :v", {"v": 1}, "incorrect data type"),
     ("DELETE s :v", {"v": 1}, "Incorrect operand type for operator or function"),
     ("ADD a c", {}, "Syntax error"),
+    ("SET a = :v + :v + :v", {"v": 1}, "Syntax error"),
+    ("SET a = list_append(:v)", {"v": [1]}, "Incorrect number of operands"),
     ("SET a = other(:v)", {"v": 1}, "Invalid function name; function: other"),
     ("SET a = :w", {"v": 1}, "attribute value used in expression is not defined"),
     ("SET a = :v", {"v": 1, "w": 1}, "unused in expressions: keys: {:w}"),

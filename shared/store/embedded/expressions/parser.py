@@ -175,10 +175,6 @@ def _operand(tokens: Tokens) -> Operand:
             f"Invalid {tokens.label}: The function is not allowed to be used this way in an expression; "
             f"function: {token.text}"
         )
-    if tokens.skip_mark("("):
-        inner = _operand(tokens)
-        tokens.expect_mark(")")
-        return inner
     return _path(tokens)
 
 
@@ -244,10 +240,6 @@ def _term(tokens: Tokens) -> Operand:
     token = tokens.peek()
     if token.kind == "name" and tokens.peek(1).text == "(":
         return _update_function(tokens)
-    if tokens.skip_mark("("):
-        inner = _sum(tokens)
-        tokens.expect_mark(")")
-        return inner
     return _value(tokens) if token.kind == "value" else _path(tokens)
 
 
