@@ -101,6 +101,7 @@ class Sockets:
         self._stalled_s = stalled_s
         self._open: dict[str, Socket] = {}
         self._lock = threading.Lock()
+        self._emptied: asyncio.Event | None = None
 
     @property
     def in_use(self) -> bool:
@@ -115,9 +116,11 @@ class Sockets:
         return socket
 
     def remove(self, connection_id: str) -> None:
-        """Forget a socket that was closed."""
+        """Forget a socket that was closed; call on the event loop."""
         with self._lock:
             self._open.pop(connection_id, None)
+        if self._emptied is not None and not self._open:
+            self._emptied.set()
 
     def accepts(self, connection_id: str) -> bool:
         """Whether more may be sent to it now. Raises Gone."""
@@ -139,6 +142,12 @@ class Sockets:
             sockets = list(self._open.values())
         for socket in sockets:
             socket.close(GOING_AWAY, "the server is stopping")
+
+    async def all_closed(self) -> None:
+        """Return when no socket is open."""
+        self._emptied = asyncio.Event()
+        if self._open:
+            await self._emptied.wait()
 
     def _socket(self, connection_id: str) -> Socket:
         socket = self._open.get(connection_id)

@@ -112,13 +112,18 @@ def test_a_client_that_takes_nothing_is_dropped_with_a_reason() -> None:
 
 
 def test_a_stopping_server_tells_every_client() -> None:
-    """All sockets close with 1001."""
+    """All sockets close with 1001, and the server can wait for the last one."""
 
     async def scenario() -> list[Wire]:
         sockets, wires = Sockets(), [Wire(), Wire()]
         opened = [sockets.add(str(number), wire) for number, wire in enumerate(wires)]
         sockets.close_all()
         await asyncio.gather(*[socket.write() for socket in opened])
+        waiting = asyncio.create_task(sockets.all_closed())
+        for socket in opened:
+            assert not waiting.done()
+            sockets.remove(socket.connection_id)
+        await waiting
         return wires
 
     assert [wire.closed and wire.closed[0] for wire in asyncio.run(scenario())] == [1001, 1001]

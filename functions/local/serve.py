@@ -1,0 +1,152 @@
+"""Starts the one-process system and stops it in order.
+
+lock the data folder ─▶ bind the port ─▶ store, engine, relay, sweep ─▶ HTTP
+stop: no new requests ─▶ sockets told to come back (1001) ─▶ answers finish ─▶ engine, relay, scripts, store
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket as sockets_module
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+
+from functions.local.folder import FolderInUse, FolderLock
+from shared.adapters.embedded.sockets import Sockets
+from shared.kit.settings import Settings, use_settings
+
+CLOSING_SECONDS = 2.0
+"""How long WebSocket clients may take to answer the closing handshake."""
+
+GRACE_SECONDS = 10
+"""How long answers under way may take after the server was told to stop."""
+
+LARGEST_MESSAGE = 64 * 1024
+PING_SECONDS = 30.0
+
+
+class CannotServe(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+def serve(given: dict[str, Any], *, demo: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM. Raises CannotServe."""
+    chosen = _settings(given)
+    try:
+        lock = FolderLock(chosen.data)
+    except FolderInUse as problem:
+        raise CannotServe(
+            f"the data folder {chosen.data} is in use by {problem}; stop it or choose another folder with --data"
+        ) from None
+    except OSError as problem:
+        raise CannotServe(f"the data folder {chosen.data} cannot be used: {problem.strerror}") from None
+    try:
+        with _bound(chosen) as listener:
+            port = listener.getsockname()[1]
+            chosen = _with_address(chosen, port)
+            lock.describe(chosen.public_url)
+            _run(chosen, listener, demo=demo)
+    finally:
+        lock.release()
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**given)
+    except ValidationError as problem:
+        lines = [f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in problem.errors()]
+        raise CannotServe("settings are not valid: " + "; ".join(lines)) from None
+
+
+def _bound(chosen: Settings) -> sockets_module.socket:
+    family = sockets_module.AF_INET6 if ":" in chosen.host else sockets_module.AF_INET
+    listener = sockets_module.socket(family, sockets_module.SOCK_STREAM)
+    listener.setsockopt(sockets_module.SOL_SOCKET, sockets_module.SO_REUSEADDR, 1)
+    try:
+        listener.bind((chosen.host, chosen.port))
+        listener.listen(1024)
+    except OSError as problem:
+        listener.close()
+        if problem.errno == errno.EADDRINUSE:
+            reason = f"port {chosen.port} is in use on {chosen.host}; choose another with --port, or 0 for a free one"
+        else:
+            reason = f"cannot listen on {chosen.host}:{chosen.port}: {problem.strerror or problem}"
+        raise CannotServe(reason) from None
+    return listener
+
+
+def _with_address(chosen: Settings, port: int) -> Settings:
+    """The settings with the port that was bound, and a base URL callers can use if none was given."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(chosen.host, chosen.host)  # noqa: S104
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    url = chosen.public_url or f"http://{host}:{port}"
+    return chosen.model_copy(update={"port": port, "public_url": url})
+
+
+def _run(chosen: Settings, listener: sockets_module.socket, *, demo: bool) -> None:
+    use_settings(chosen)
+    from functions.local.app import build
+    from functions.local.banner import banner
+    from shared.composition import Services, use_services
+
+    if demo:
+        from functions.local.demo import Demo
+
+        shown = Demo()
+        chosen = chosen.model_copy(update={"allow_hosts": [*chosen.allow_hosts, shown.allowed]})
+        use_settings(chosen)
+    services = Services(chosen)
+    use_services(services)
+    try:
+        services.start()
+        server = Server(build(services.sockets), services.sockets, lambda: print(banner(chosen), flush=True))  # noqa: T201
+        if demo:
+            threading.Thread(target=shown.show, name="demo", daemon=True).start()
+        server.run(sockets=[listener])
+    finally:
+        services.close()
+        use_services(None)
+        use_settings(None)
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that says when it serves and closes WebSockets with 1001 before it stops."""
+
+    def __init__(self, app: Any, open_sockets: Sockets, ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http="httptools",
+                ws="websockets-sansio",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws_max_size=LARGEST_MESSAGE,
+                ws_ping_interval=PING_SECONDS,
+                ws_ping_timeout=PING_SECONDS,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self._open_sockets = open_sockets
+        self._ready = ready
+
+    async def startup(self, sockets: list[sockets_module.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    async def shutdown(self, sockets: list[sockets_module.socket] | None = None) -> None:
+        self._open_sockets.close_all()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._open_sockets.all_closed(), CLOSING_SECONDS)
+        await super().shutdown(sockets)
+        # Uvicorn would raise the signal again and so end the process before the engine and the store are closed.
+        self._captured_signals.clear()

@@ -1,0 +1,14 @@
+"""From DynamoDB's change streams to WebSockets and wake-ups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.composition import services
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """The AWS Lambda entry point of the stream mappings, with ReportBatchItemFailures."""
+    from shared.adapters.aws.streams import handle_batch
+
+    return handle_batch(services().relay, event)

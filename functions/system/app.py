@@ -1,0 +1,137 @@
+"""Health, documentation, node types, and every path that belongs to no other family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse, Response
+
+from functions.system.landing import landing
+from functions.system.schemas import Health, Plugin
+from shared.composition import services
+from shared.kit import clock
+from shared.kit.errors import NotFound, SignalboxError
+from shared.kit.settings import settings
+from shared.web.answers import answer
+from shared.web.app import family_app, lambda_handler
+from shared.web.docs import VERSION, docs_router
+from shared.web.operation import operation
+
+router = APIRouter(tags=["System"])
+
+_HEALTH = operation("Whether the server answers", answers={200: Health}, security="none")
+_READY = operation("Whether the server can do its work", answers={200: Health, 503: Health}, security="none")
+_PLUGINS = {"application/json": {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/Plugin"}}}}
+_CACHED = {"Cache-Control": "public, max-age=86400"}
+
+
+def _health(status: str = "ok", dependencies: dict[str, str] | None = None) -> dict[str, Any]:
+    now = clock.rfc3339(clock.now_ms())
+    return {"status": status, "time": now, "version": VERSION, "dependencies": dependencies or {}}
+
+
+@router.get("/", **_HEALTH)
+def root(request: Request) -> Response:
+    """The health answer; a landing page for browsers."""
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(landing(settings().public_url), headers={"Vary": "Accept"})
+    return answer(_health(), headers={"Vary": "Accept"})
+
+
+@router.get("/health", **_HEALTH)
+def health() -> Response:
+    """Answers as soon as the server serves; checks nothing."""
+    return answer(_health())
+
+
+@router.get("/healthz", **_HEALTH)
+def healthz() -> Response:
+    """As /health."""
+    return answer(_health())
+
+
+@router.get("/health/live", **_HEALTH)
+def live() -> Response:
+    """As /health."""
+    return answer(_health())
+
+
+@router.get("/api/v1/health", **_HEALTH)
+def api_health() -> Response:
+    """As /health."""
+    return answer(_health())
+
+
+@router.get("/health/ready", **_READY)
+def ready() -> Response:
+    """Whether requests can be served now: the store answers."""
+    return _checked()
+
+
+@router.get("/health/startup", **_READY)
+def startup() -> Response:
+    """Whether the server has started: the store answers."""
+    return _checked()
+
+
+def _checked() -> Response:
+    try:
+        services().identity.accounts.any_exists()
+    except SignalboxError:
+        return answer(_health("unavailable", {"store": "unavailable"}), 503, {"Retry-After": "1"})
+    return answer(_health("ok", {"store": "ok"}))
+
+
+# Node types
+
+
+def _plugins() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": kind.name,
+            "description": kind.description,
+            "version": VERSION,
+            "author": "Signalbox",
+            "parameters": kind.parameters,
+        }
+        for kind in services().kinds.all()
+    ]
+
+
+_LIST = operation("List node types", answers={200: _PLUGINS}, security="none")
+_GET = operation("Get a node type", answers={200: Plugin}, errors=(404,), security="none")
+
+
+@router.get("/plugins", name="list_plugins_at_root", **_LIST)
+@router.get("/api/v1/plugins", **_LIST)
+def list_plugins() -> Response:
+    """Every node type a flow may use."""
+    return answer(_plugins())
+
+
+@router.get("/plugins/{name}", name="get_plugin_at_root", **_GET)
+@router.get("/api/v1/plugins/{name}", **_GET)
+def get_plugin(name: str) -> Response:
+    """One node type with the JSON Schema of its parameters."""
+    found = next((row for row in _plugins() if row["name"] == name), None)
+    if found is None:
+        raise NotFound("There is no such node type")
+    return answer(found)
+
+
+# Documentation
+
+
+@router.get("/schemas/flow.json", include_in_schema=False)
+def flow_schema() -> Response:
+    """The JSON Schema of flow files."""
+    from shared.dialects.flowrunner.schema import flow_schema as schema
+
+    return answer(schema(services().kinds), headers=_CACHED)
+
+
+router.routes.extend(docs_router().routes)
+
+app = family_app("system", router)
+handler = lambda_handler(app)

@@ -1,0 +1,44 @@
+"""Wire models of the system family."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Health(BaseModel):
+    """Whether the system answers; ``dependencies`` is filled by the readiness check only."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"status": "ok", "time": "2026-01-01T12:00:00.000Z", "version": "0.1.0", "dependencies": {}}
+        }
+    )
+
+    status: Literal["ok", "unavailable"]
+    time: str
+    version: str
+    dependencies: dict[str, str]
+
+
+class Plugin(BaseModel):
+    """A node type of the flow language; ``parameters`` is the JSON Schema of its ``params``."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "delay",
+                "description": "Waits and passes its input on.",
+                "version": "0.1.0",
+                "author": "Signalbox",
+                "parameters": {"type": "object", "properties": {"duration": {"type": "string"}}},
+            }
+        }
+    )
+
+    name: str
+    description: str
+    version: str
+    author: str
+    parameters: dict[str, Any]
