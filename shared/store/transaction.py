@@ -70,7 +70,10 @@ class _Step:
 
 
 class Transaction:
-    """Up to 100 writes that happen together or not at all. At most one action may name an item."""
+    """Up to 100 writes that happen together or not at all. At most one action may name an item.
+
+    Records are taken as they are when they are added, not as they are at the commit.
+    """
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []

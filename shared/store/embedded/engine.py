@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
@@ -55,6 +56,7 @@ class EmbeddedEngine:
 
     # PynamoDB asks a client for its signer's credentials and keeps the client when there is no signer.
     _request_signer = None
+    meta = SimpleNamespace(endpoint_url=_ENDPOINT)
 
     def __init__(self, storage: Storage, faults: Faults | None = None) -> None:
         self.faults = faults

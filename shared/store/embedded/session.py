@@ -16,14 +16,18 @@ from shared.store.embedded.rejection import ITEM_LIMIT, Rejection, invalid
 from shared.store.embedded.tables import Index, Key, Table, index_numbers, not_found, parse_table
 from shared.store.embedded.values import Item, item_size, kind_of
 
+Encoded = tuple[bytes, bool]
+"""An item as its row holds it: JSON, and whether it has binary values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An item as found: its row, contents and size in bytes."""
+    """An item as found: its row, contents, size in bytes, and the row's own form of the contents."""
 
     row: int
     item: Item
     size: int
+    encoded: Encoded
 
 
 class Session:
@@ -49,7 +53,7 @@ class Session:
             "SELECT id, size, binary, body FROM items WHERE tbl = ? AND pk = ? AND sk = ?",
             (table.number, key.pk, key.sk),
         ).fetchone()
-        return None if row is None else Stored(row[0], decode(row[3], row[2]), row[1])
+        return None if row is None else Stored(row[0], decode(row[3], row[2]), row[1], (row[3], bool(row[2])))
 
     def table_rows(self, table: Table, where: str, arguments: list[Any]) -> Iterator[Item]:
         """The items of a table that match, in the order ``where`` ends with."""
@@ -90,14 +94,14 @@ class Session:
                 (size, binary, _expiry(table, item), body, old.row),
             )
             self._index(table, key, old.item, item, old.row)
-        self._record(table, "INSERT" if old is None else "MODIFY", old.item if old else None, item)
+        self._record(table, "MODIFY" if old else "INSERT", item, old.encoded if old else None, (body, binary))
         return size
 
     def delete(self, table: Table, key: Key, old: Stored, *, expired: bool = False) -> None:
         """Remove an item; ``expired`` marks the change as TTL's."""
         self._sql.execute("DELETE FROM items WHERE id = ?", (old.row,))
         self._index(table, key, old.item, None, old.row)
-        self._record(table, "REMOVE", old.item, None, expired=expired)
+        self._record(table, "REMOVE", old.item, old.encoded, None, expired=expired)
 
     def reindex(self, table: Table) -> None:
         """Rebuild a table's index entries and expiry times from its items."""
@@ -126,19 +130,20 @@ class Session:
             if before is not None or after is not None:
                 self.usage.index_write(index, old, new, moved=before != after)
 
-    def _record(self, table: Table, event: str, old: Item | None, new: Item | None, *, expired: bool = False) -> None:
+    def _record(
+        self, table: Table, event: str, item: Item, old: Encoded | None, new: Encoded | None, *, expired: bool = False
+    ) -> None:
         view = table.view
         if view is None:
             return
-        keys, binary = encode(table.keys(new if new is not None else old or {}))
+        keys, binary = encode(table.keys(item))
         images: list[bytes | None] = []
         for image, wanted in ((old, "OLD"), (new, "NEW")):
             if image is None or wanted not in view:
                 images.append(None)
                 continue
-            body, has_binary = encode(image)
-            images.append(body)
-            binary = binary or has_binary
+            images.append(image[0])
+            binary = binary or image[1]
         self._sql.execute(
             "INSERT INTO changes (tbl, event, at_ms, view, expired, keys, old, new, binary) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

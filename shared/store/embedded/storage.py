@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
+from shared.kit.errors import Unavailable
 from shared.store.embedded.rejection import Rejection
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ BUSY_TIMEOUT_S = 30.0
 _BATCH = 64
 # What one caller's work may raise; it is handed to that caller, whoever runs the batch.
 _OWN_FAULTS = (Rejection, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tables (
   number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL);
@@ -55,7 +57,9 @@ class _Connection:
         self.sqlite.close()
 
     def __del__(self) -> None:
-        self.close()
+        # A connection that could not be opened has nothing to close.
+        if hasattr(self, "sqlite"):
+            self.close()
 
 
 class _Ticket(Generic[T]):
@@ -91,11 +95,17 @@ class Storage:
         self._local = threading.local()
         self._connections: WeakSet[_Connection] = WeakSet()
         self._closed = False
-        if not self.in_memory:
-            # SQLite gives its log files the mode of the database file: for its owner only.
-            Path(path).touch(mode=0o600)
-        self._single = self._open() if self.in_memory else None
-        self._prepare()
+        self._single: _Connection | None = None
+        try:
+            if self.in_memory:
+                self._single = self._open()
+            else:
+                # SQLite gives its log files the mode of the database file: for its owner only.
+                Path(path).touch(mode=0o600)
+            self._prepare()
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise Unavailable(f"The database {path} cannot be opened: {error}") from error
 
     def _open(self) -> _Connection:
         connection = _Connection(self.path)
@@ -110,9 +120,17 @@ class Storage:
         if not self.in_memory:
             connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
-        connection.execute("COMMIT")
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > _VERSION:
+                raise Unavailable(f"The database {self.path} was written by a newer version of this program")
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def _connection(self) -> sqlite3.Connection:
         if self._closed:

@@ -196,7 +196,7 @@ def transaction(request: Request) -> Callable[[Session], Answer]:
         if token and not session.remember(token, _digest(actions), TOKEN_LIFETIME_MS):
             for step, (table, key) in zip(steps, places, strict=True):
                 found = session.get(table, key)
-                session.usage.read_bytes(found.size if found else len(step.given), consistent=True)
+                session.usage.read_bytes(found.size if found else 0, consistent=True)
             return {}
         reasons = [_attempt(session, step, *place) for step, place in zip(steps, places, strict=True)]
         if any(reason["Code"] != "None" for reason in reasons):

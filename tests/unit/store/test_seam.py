@@ -52,7 +52,9 @@ def test_transactions_are_sent_in_the_order_we_map_reasons_back_from() -> None:
 
 def test_a_connection_of_ones_own_reaches_the_engine(engine: EmbeddedEngine) -> None:
     """Connections not made by a model use the engine too."""
-    assert Connection(region="us-east-1").list_tables()["TableNames"] == ["signalbox-things"]
+    connection = Connection(region="us-east-1")
+    assert connection.list_tables()["TableNames"] == ["signalbox-things"]
+    assert "embedded://store" in repr(connection)
 
 
 def test_errors_are_mapped_by_pynamodb(engine: EmbeddedEngine) -> None:

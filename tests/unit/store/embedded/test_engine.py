@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from shared.kit.errors import Unavailable
 from shared.store.embedded import EmbeddedEngine, Fault, installed
 from shared.store.embedded.rejection import Rejection
 from shared.store.embedded.storage import Storage
@@ -186,6 +187,17 @@ def test_a_full_disk_fails_all_that_would_commit_together() -> None:
     insert(1_000_000)
     assert outcomes[-1] == "done"
     storage.close()
+
+
+def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    """A missing folder, a file that is no database and one of a newer version give a clear error at start."""
+    (tmp_path / "text.db").write_text("this is no database, however long it may be" * 100)
+    newer = Storage(tmp_path / "newer.db")
+    newer.write(lambda sql: sql.execute("PRAGMA user_version = 99").rowcount)
+    newer.close()
+    for name, reason in (("none/store.db", "cannot be opened"), ("text.db", "not a database"), ("newer.db", "newer")):
+        with pytest.raises(Unavailable, match=reason):
+            EmbeddedEngine.open(tmp_path / name)
 
 
 def test_unknown_operations_are_refused(engine: EmbeddedEngine) -> None:
