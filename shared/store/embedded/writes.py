@@ -194,8 +194,8 @@ def transaction(request: Request) -> Callable[[Session], Answer]:
         if len({(table.number, key) for table, key in places}) != len(places):
             invalid("Transaction request cannot include multiple operations on one item")
         if token and not session.remember(token, _digest(actions), TOKEN_LIFETIME_MS):
-            for step, (table, key) in zip(steps, places, strict=True):
-                found = session.get(table, key)
+            for place in places:
+                found = session.get(*place)
                 session.usage.read_bytes(found.size if found else 0, consistent=True)
             return {}
         reasons = [_attempt(session, step, *place) for step, place in zip(steps, places, strict=True)]
