@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from shared.engine.advance import Advancer
-from shared.engine.ports import DefinitionRef, Programs
+from shared.engine.ports import DefinitionRef, Driver, Programs
 from shared.engine.repository import LEASE_MS, ExecutionRepository
 from shared.engine.state import Fact
 from shared.engine.views import LIVE, ExecutionView, Page
@@ -26,10 +25,10 @@ _NUMBER = re.compile(r"[0-9]{1,19}")
 class Engine:
     """Executions of all dialects."""
 
-    def __init__(self, repository: ExecutionRepository, programs: Programs, advancer: Advancer) -> None:
+    def __init__(self, repository: ExecutionRepository, programs: Programs, driver: Driver) -> None:
         self._repository = repository
         self._programs = programs
-        self.advancer = advancer
+        self._driver = driver
 
     def start(
         self, principal: Principal, definition: DefinitionRef, input: dict[str, Any], *, kind: str = "flow", execution_id: str | None = None
@@ -64,7 +63,7 @@ class Engine:
             if execution_id is None or "control" not in failed.failures:
                 raise
             return self.get(principal, execution_id)
-        self.advancer.driver.start(principal.org_id, identity, 0)
+        self._driver.start(principal.org_id, identity, 0)
         return ExecutionView.of(summary, input=input, current_node=program.start)
 
     def _first_control(self, pk: str, principal: Principal, common: dict[str, Any], started: int) -> Control:
@@ -186,7 +185,7 @@ class Engine:
         """Written first, read after: either we see the parked token, or the parker sees our write."""
         control = self._repository.control(org_id, execution_id)
         if control is not None and control.live:
-            self.advancer.driver.wake(org_id, execution_id, int(control.generation), control.task_token)
+            self._driver.wake(org_id, execution_id, int(control.generation), control.task_token)
 
     def _pk(self, principal: Principal, execution_id: str) -> str:
         if _UUID.fullmatch(execution_id):
