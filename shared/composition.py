@@ -5,16 +5,37 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from shared.kit import clock, ids
 from shared.kit.settings import Settings, settings
 
 if TYPE_CHECKING:
+    from shared.adapters.embedded.driver import EmbeddedDriver
     from shared.adapters.embedded.keyfile import MasterKeyFile
+    from shared.adapters.embedded.relay import RelayThread
+    from shared.adapters.embedded.sockets import Sockets
+    from shared.adapters.embedded.ticker import Ticker
+    from shared.adapters.embedded.workers import HeartbeatThread, WorkerThreads
+    from shared.catalog import Catalog
+    from shared.engine.advance import Advancer
+    from shared.engine.expressions.pool import WorkerPool
+    from shared.engine.kinds.base import KindServices, Registry
+    from shared.engine.ports import Driver
+    from shared.engine.repository import ExecutionRepository
+    from shared.engine.service import Engine
+    from shared.engine.sweep import Sweep
     from shared.identity import Identity
+    from shared.outbound import OutboundClient
+    from shared.push import Connections, Relay, Sender
+    from shared.store.blobs import Blobs
     from shared.store.embedded import EmbeddedEngine
     from shared.vault import KeyRing, Secrets
 
 MASTER_KEY = "master.key"
 STORE = "store.db"
+BLOBS = "blobs"
+
+PURGE_SECONDS = 60.0
+SWEEP_SECONDS = 1.0
 
 
 class Services:
@@ -97,6 +118,218 @@ class Services:
 
         _ = self.store
         return Secrets(Envelope(self.keyring))
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Large values."""
+        if self.settings.adapter == "embedded":
+            from shared.store.blobs import FolderBlobs
+
+            return FolderBlobs(self.settings.data / BLOBS)
+        from shared.adapters.aws.blobs import S3Blobs
+
+        return S3Blobs(self.settings.blob_bucket)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Definitions and their compiled programs."""
+        from shared.catalog import Catalog
+        from shared.dialects.flowrunner import FlowRunnerDialect
+
+        _ = self.store
+        return Catalog(self.blobs, {"flow": FlowRunnerDialect(self.kinds)})
+
+    # What nodes reach
+
+    @cached_property
+    def outbound(self) -> OutboundClient:
+        """The one way out to other hosts."""
+        from shared.outbound import OutboundClient, OutboundPolicy
+
+        return OutboundClient(OutboundPolicy(self.settings.allow_hosts, refused_ports=(self.settings.port,)))
+
+    @cached_property
+    def scripts(self) -> WorkerPool:
+        """Processes that evaluate authors' code."""
+        from shared.engine.expressions.pool import WorkerPool
+
+        return WorkerPool(self.settings.script_workers)
+
+    @cached_property
+    def kinds(self) -> Registry:
+        """Every node kind."""
+        from shared.engine.kinds import registry
+
+        return registry()
+
+    @cached_property
+    def kind_services(self) -> KindServices:
+        """The ports node kinds may use."""
+        from shared.engine.expressions.javascript import JavaScript
+        from shared.engine.kinds.base import KindServices
+
+        return KindServices(language=JavaScript(self.scripts), http=self.outbound)
+
+    # Executions
+
+    @cached_property
+    def repository(self) -> ExecutionRepository:
+        """The items of executions; embedded leases carry this process's boot id and are void after it."""
+        from shared.engine.repository import ExecutionRepository
+
+        _ = self.store
+        boot = ids.uuid4() if self.settings.adapter == "embedded" else ""
+        return ExecutionRepository(self.blobs, boot)
+
+    @cached_property
+    def driver(self) -> Driver:
+        """Whatever calls ``advance``."""
+        if self.settings.adapter == "embedded":
+            return self.embedded_driver
+        from shared.adapters.aws.stepfunctions import StepFunctionsDriver
+
+        return StepFunctionsDriver(self.settings.driver_arn)
+
+    @cached_property
+    def embedded_driver(self) -> EmbeddedDriver:
+        """The worker loop of this process."""
+        from shared.adapters.embedded.driver import EmbeddedDriver
+
+        return EmbeddedDriver(self.settings.workers, poke=lambda execution_id: self.workers.poke(execution_id))
+
+    @cached_property
+    def workers(self) -> WorkerThreads:
+        """Threads that run attempts."""
+        from shared.adapters.embedded.workers import WorkerThreads
+
+        return WorkerThreads()
+
+    @cached_property
+    def heart(self) -> HeartbeatThread:
+        """Keeps leases alive while effects run."""
+        from shared.adapters.embedded.workers import HeartbeatThread
+
+        return HeartbeatThread()
+
+    @cached_property
+    def advancer(self) -> Advancer:
+        """Runs executions, one lease at a time."""
+        from shared.engine.advance import Advancer
+        from shared.engine.attempt import Attempts
+        from shared.engine.interpreter import Limits
+        from shared.engine.ports import AllowEverything
+
+        stopping = (lambda: self.embedded_driver.stopping) if self.settings.adapter == "embedded" else (lambda: False)
+        return Advancer(
+            repository=self.repository,
+            programs=self.catalog,
+            secrets=self.secrets,
+            attempts=Attempts(self.kinds, self.kind_services, stopping),
+            governance=AllowEverything(),
+            driver=self.driver,
+            heart=self.heart,
+            workers=self.workers.mailbox,
+            limits=Limits(slice_s=self.settings.slice_seconds, max_visits=self.settings.max_visits),
+        )
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Start, look at, stop and answer executions; loads nothing of what runs them."""
+        from shared.engine.service import Engine
+
+        return Engine(self.repository, self.catalog, self.driver)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """Takes up what is overdue."""
+        from shared.engine.sweep import Sweep
+
+        return Sweep(self.advancer, self.schedules.fire)
+
+    # Channels
+
+    @cached_property
+    def connections(self) -> Connections:
+        """Who listens to what."""
+        from shared.push import Connections
+
+        _ = self.store
+        return Connections()
+
+    @cached_property
+    def sockets(self) -> Sockets:
+        """The open WebSockets of this process."""
+        from shared.adapters.embedded.sockets import Sockets
+
+        return Sockets()
+
+    @cached_property
+    def sender(self) -> Sender:
+        """The way to open WebSockets."""
+        if self.settings.adapter == "embedded":
+            return self.sockets
+        from shared.adapters.aws.websockets import ApiGatewaySender
+
+        return ApiGatewaySender(self.settings.websocket_url)
+
+    @cached_property
+    def relay(self) -> Relay:
+        """From the change stream to listeners and, on AWS, to executions that must wake."""
+        from shared.dialects.flowrunner.readers import PAGE, SUBSCRIPTION, PageReader, SubscriptionReader
+        from shared.push import Relay
+
+        readers = {PAGE: PageReader(self.engine), SUBSCRIPTION: SubscriptionReader(self.engine)}
+        if self.settings.adapter == "embedded":
+            # A wake-up that a crash swallowed is found by the restart, which begins every live execution again.
+            return Relay(self.connections, self.sender, readers)
+        from shared.adapters.aws.websockets import YOUNG_MS
+        from shared.engine.wakeups import WakeUps
+
+        wake_ups = WakeUps(self.repository, self.driver)
+        return Relay(self.connections, self.sender, readers, young_ms=YOUNG_MS, others=[wake_ups])
+
+    # The one-machine system
+
+    @cached_property
+    def relay_thread(self) -> RelayThread:
+        """Reads the embedded store's change stream."""
+        from shared.adapters.embedded.relay import RelayThread
+
+        if self.store is None:
+            raise ValueError("only the embedded system reads its own change stream")
+        thread = RelayThread(self.store.stream, self.relay)
+        self.sockets.drained = thread.room
+        return thread
+
+    @cached_property
+    def ticker(self) -> Ticker:
+        """The periodic duties of the embedded system."""
+        from shared.adapters.embedded.ticker import Duty, Ticker
+
+        store = self.store
+        duties = [
+            Duty("sweep", SWEEP_SECONDS, self.sweep.run),
+            Duty("deletions", PURGE_SECONDS, self.identity.resume_deletions),
+        ]
+        if store is not None:
+            duties.append(Duty("expiry", PURGE_SECONDS, lambda: store.purge_expired(clock.now_ms())))
+        return Ticker(duties)
+
+    def start(self) -> None:
+        """Begin to work in this process (embedded): take up every live execution, then relay and tick."""
+        self.identity.prepare()
+        self.embedded_driver.run(self.advancer.advance)
+        for control in self.sweep.live():
+            self.embedded_driver.start(control.org_id, control.execution_id, int(control.generation))
+        self.relay_thread.run()
+        self.ticker.run()
+
+    def close(self) -> None:
+        """Stop what was started, in an order in which nothing needs what is gone already."""
+        for name in ("ticker", "embedded_driver", "workers", "heart", "relay_thread", "scripts", "store"):
+            part = self.__dict__.get(name)
+            if part is not None:
+                part.close()
 
 
 _services: Services | None = None
