@@ -1,0 +1,88 @@
+"""A whole deployment in memory, and people who use it through the Lambda handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from functions.accounts.app import handler as accounts
+from functions.auth.app import handler as auth
+from shared.composition import Services, use_services
+from shared.identity import Identity, Principal
+from shared.identity.passwords import Passwords
+from shared.kit.settings import Settings, use_settings
+from shared.store.embedded import EmbeddedEngine, installed
+from shared.store.models import every_model
+from tests.support.apigw import bearer, call
+
+PASSWORD = "correct horse 42"  # noqa: S105 - everybody's in the tests.
+
+
+@contextmanager
+def deployment(folder: Path, **values: Any) -> Iterator[Services]:
+    """Services over an empty store in memory; ``values`` are settings."""
+    settings = Settings(data=folder, **values)
+    services = Services(settings)
+    engine = EmbeddedEngine.open()
+    engine.create_tables(*every_model())
+    services.__dict__["store"] = engine
+    use_settings(settings)
+    use_services(services)
+    try:
+        with installed(engine):
+            yield services
+    finally:
+        use_services(None)
+        use_settings(None)
+        engine.close()
+
+
+def cheap_identity(**options: Any) -> Identity:
+    """Identity whose password hashes cost next to nothing."""
+    from shared.identity import IdentityOptions
+
+    return Identity.build(b"t" * 32, IdentityOptions(**options), cheap_passwords())
+
+
+def cheap_passwords() -> Passwords:
+    """Hashes that cost next to nothing."""
+    return Passwords(passes=1, memory_kib=8)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody signed in."""
+
+    id: str
+    username: str
+    token: str
+    org_id: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the session."""
+        return bearer(self.token)
+
+
+def sign_up(username: str, *, legacy: bool = False) -> Person:
+    """Make an account over the API and sign in."""
+    made = call(accounts, "POST", "/api/v1/accounts", json={"username": username, "password": PASSWORD})
+    assert made.status == 201, made
+    return sign_in(username, legacy=legacy)
+
+
+def sign_in(username: str, password: str = PASSWORD, *, legacy: bool = False) -> Person:
+    """Sign in over the API."""
+    path = "/api/v1/login" if legacy else "/api/v1/auth/login"
+    answer = call(auth, "POST", path, json={"username": username, "password": password})
+    assert answer.status == 200, answer
+    body = answer.body
+    return Person(body["account_id"], body["username"], body["token"], body["organization_id"])
+
+
+def principal_of(services: Services, person: Person) -> Principal:
+    """The principal a request of the person has."""
+    return services.identity.authenticator.authenticate(f"Bearer {person.token}")
