@@ -37,4 +37,4 @@ $(STAMP): Makefile requirements/lambda.txt $(SOURCES)
 	touch $(STAMP)
 
 build-%: $(STAMP)
-	cp -R $(BUNDLE)/. "$(ARTIFACTS_DIR)"
+	cp -Rl $(BUNDLE)/. "$(ARTIFACTS_DIR)" 2>/dev/null || cp -R $(BUNDLE)/. "$(ARTIFACTS_DIR)"

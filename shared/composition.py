@@ -72,7 +72,9 @@ class Services:
         if self.settings.token_secret is not None:
             return self.settings.token_secret.get_secret_value().encode()
         if self.settings.adapter != "embedded":
-            raise ValueError("SIGNALBOX_TOKEN_SECRET is not set")
+            from shared.adapters.aws.keys import secret_text
+
+            return secret_text(self.settings.token_secret_id).encode()
         return self._key_file.derive("tokens")
 
     @cached_property

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     slice_seconds: float = Field(60.0, gt=0, description="Time one advance may run before it yields.")
     max_visits: int = Field(10_000, ge=1, description="Node visits after which an execution fails.")
     token_secret: SecretStr | None = Field(None, description="Signing secret of session tokens; made on first start when embedded.")
+    token_secret_id: str = Field("", description="Secrets Manager id of the signing secret (AWS).")
     token_hours: float = Field(24.0, gt=0, description="Life of a session token.")
     open_signup: bool = Field(True, description="Whether anybody may create an account.")
     bootstrap_secret: str = Field("", description="Secrets Manager id of the first administrator's one-time token (AWS).")
