@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,37 @@ def test_keys_cannot_leave_the_folder(tmp_path: Path, key: str) -> None:
         with pytest.raises(ValueError, match="not a blob key"):
             action(key)
     assert [path.name for path in tmp_path.iterdir()] == ["blobs"]
+
+
+def test_put_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes are on disk before their name is, and the name and its folders are before put returns."""
+    blobs = FolderBlobs(tmp_path / "blobs")
+    flushed: list[tuple[str, bool]] = []
+    flush = os.fsync
+
+    def note(descriptor: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        flushed.append((kind, (tmp_path / "blobs/a/b").exists()))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    blobs.put("a/b", b"x")
+    assert flushed == [("file", False), ("folder", True), ("folder", True)]
+
+
+def test_a_failed_put_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk fails the old value stays and no half-written file remains."""
+    blobs = FolderBlobs(tmp_path / "blobs")
+    blobs.put("a", b"old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        blobs.put("a", b"new")
+    assert blobs.get("a") == b"old"
+    assert [path.name for path in (tmp_path / "blobs").iterdir()] == ["a"]
 
 
 def test_files_are_the_owners_alone(tmp_path: Path) -> None:

@@ -32,12 +32,15 @@ def test_purge_works_in_portions(engine: EmbeddedEngine) -> None:
 
 
 def test_a_changed_time_to_live_counts(engine: EmbeddedEngine) -> None:
-    """Extending or removing the time keeps the item."""
+    """Extending or removing the time keeps the item; setting it later removes the item after all."""
     Thing("o", "extended", ttl=1).save()
     Thing("o", "kept", ttl=1).save()
     Thing("o", "extended").update([Thing.ttl.set(NOW_MS // 1000 + 60)])
     Thing("o", "kept").update([Thing.ttl.remove()])
-    assert engine.purge_expired(NOW_MS) == 0
+    Thing("o", "shortened").save()
+    Thing("o", "shortened").update([Thing.ttl.set(1)])
+    assert engine.purge_expired(NOW_MS) == 1
+    assert [thing.sk for thing in Thing.query("o")] == ["extended", "kept"]
 
 
 def test_readers_can_tell(engine: EmbeddedEngine) -> None:

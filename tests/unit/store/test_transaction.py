@@ -141,6 +141,16 @@ def test_contention_is_told_after_the_last_attempt(engine: EmbeddedEngine) -> No
     assert not list(Thing.query("o"))
 
 
+def test_pauses_are_jittered(engine: EmbeddedEngine) -> None:
+    """Two that collide do not wait equally long, or they would collide again."""
+    watch = Stopwatch()
+    with clock.use(watch), ids.use(ids.SeededSource(7)):
+        for number in range(5):
+            engine.faults = Script(Fault.CONFLICT)
+            Transaction().put(Thing("o", f"{number}")).commit()
+    assert len(set(watch.pauses)) == len(watch.pauses) == 5
+
+
 def test_an_unreachable_store_is_unavailable(engine: EmbeddedEngine) -> None:
     """When no answer ever comes the caller learns that the outcome is unknown."""
     engine.faults = Script(*[Fault.FAILED] * ATTEMPTS)
