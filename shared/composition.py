@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from shared.engine.sweep import Sweep
     from shared.identity import Identity
     from shared.outbound import OutboundClient
-    from shared.push import Connections, Relay, Sender
+    from shared.push import Connections, Reader, Relay, Sender
     from shared.store.blobs import Blobs
     from shared.store.embedded import EmbeddedEngine
     from shared.vault import KeyRing, Secrets
@@ -36,6 +37,16 @@ BLOBS = "blobs"
 
 PURGE_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
+
+
+class AccountSecrets:
+    """The vault as the engine asks it: a FlowRunner secret belongs to the account, whichever org it acts in."""
+
+    def __init__(self, vault: Secrets) -> None:
+        self._vault = vault
+
+    def values(self, org_id: str, account_id: str) -> Mapping[str, str]:
+        return self._vault.values(account_id)
 
 
 class Services:
@@ -225,7 +236,7 @@ class Services:
         return Advancer(
             repository=self.repository,
             programs=self.catalog,
-            secrets=self.secrets,
+            secrets=AccountSecrets(self.secrets),
             attempts=Attempts(self.kinds, self.kind_services, stopping),
             governance=AllowEverything(),
             driver=self.driver,
@@ -280,7 +291,7 @@ class Services:
         from shared.dialects.flowrunner.readers import PAGE, SUBSCRIPTION, PageReader, SubscriptionReader
         from shared.push import Relay
 
-        readers = {PAGE: PageReader(self.engine), SUBSCRIPTION: SubscriptionReader(self.engine)}
+        readers: dict[str, Reader] = {PAGE: PageReader(self.engine), SUBSCRIPTION: SubscriptionReader(self.engine)}
         if self.settings.adapter == "embedded":
             # A wake-up that a crash swallowed is found by the restart, which begins every live execution again.
             return Relay(self.connections, self.sender, readers)

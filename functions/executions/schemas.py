@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Status = Literal["running", "completed", "failed", "canceled"]
 Level = Literal["debug", "info", "warn", "error"]
 
-_EXECUTION = {
+_EXECUTION: dict[str, Any] = {
     "id": "0198c0de-0000-7000-8000-000000000000",
     "flow_id": "flow-0198c0de",
     "status": "completed",
@@ -17,7 +17,7 @@ _EXECUTION = {
     "completed_at": "2023-01-01T12:00:05.000Z",
     "duration": 5000,
 }
-_LOG = {
+_LOG: dict[str, Any] = {
     "timestamp": "2023-01-01T12:00:01.000Z",
     "level": "info",
     "message": "HTTP request successful",

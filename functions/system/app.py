@@ -77,7 +77,7 @@ def startup() -> Response:
 
 def _checked() -> Response:
     try:
-        services().identity.accounts.any_exists()
+        services().connections.get("readiness")
     except SignalboxError:
         return answer(_health("unavailable", {"store": "unavailable"}), 503, {"Retry-After": "1"})
     return answer(_health("ok", {"store": "ok"}))

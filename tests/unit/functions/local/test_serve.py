@@ -1,0 +1,76 @@
+"""Starting the one-process host: what stops it is told in one line."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from functions.local.folder import FolderInUse, FolderLock
+from functions.local.serve import CannotServe, _with_address, serve
+from shared.kit.settings import Settings
+
+
+def test_a_port_in_use_is_explained(tmp_path: Path) -> None:
+    """The message names the port and the way out."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(CannotServe, match=f"port {port} is in use on 127.0.0.1; choose another with --port"):
+            serve({"data": tmp_path, "port": port})
+
+
+def test_an_address_of_another_machine_is_explained(tmp_path: Path) -> None:
+    """A host that is not ours is told as such."""
+    with pytest.raises(CannotServe, match=r"cannot listen on 192\.0\.2\.1:0"):
+        serve({"data": tmp_path, "host": "192.0.2.1", "port": 0})
+
+
+def test_bad_settings_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong environment variable is named."""
+    monkeypatch.setenv("SIGNALBOX_WORKERS", "none")
+    with pytest.raises(CannotServe, match="workers: "):
+        serve({"data": tmp_path})
+
+
+def test_a_data_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
+    """The folder's problem is told, not traced."""
+    path = tmp_path / "file"
+    path.write_text("")
+    with pytest.raises(CannotServe, match="cannot be used"):
+        serve({"data": path})
+
+
+def test_two_servers_never_share_a_folder(tmp_path: Path) -> None:
+    """The second one is told who holds it; once released the folder is free."""
+    first = FolderLock(tmp_path)
+    first.describe("http://127.0.0.1:1")
+    with pytest.raises(CannotServe, match=r"in use by process \d+, http://127.0.0.1:1; stop it or choose another"):
+        serve({"data": tmp_path, "port": 0})
+    first.release()
+    FolderLock(tmp_path).release()
+
+
+def test_a_lock_whose_holder_said_nothing_is_still_a_lock(tmp_path: Path) -> None:
+    """Between locking and describing itself the holder is anonymous."""
+    held = FolderLock(tmp_path)
+    with pytest.raises(FolderInUse, match="another process"):
+        FolderLock(tmp_path)
+    held.release()
+
+
+@pytest.mark.parametrize(
+    ("host", "public_url", "expected"),
+    [
+        ("127.0.0.1", "", "http://127.0.0.1:81"),
+        ("0.0.0.0", "", "http://127.0.0.1:81"),
+        ("::", "", "http://[::1]:81"),
+        ("fd00::1", "", "http://[fd00::1]:81"),
+        ("0.0.0.0", "https://box.example", "https://box.example"),
+    ],
+)
+def test_the_base_url_is_one_callers_can_use(host: str, public_url: str, expected: str) -> None:
+    """The printed address works from this machine; a given one wins."""
+    assert _with_address(Settings(host=host, public_url=public_url), 81).public_url == expected
