@@ -72,7 +72,7 @@ class Idempotency:
         body = await request.body()
         principal = await run_in_threadpool(_caller, request)
         fingerprint = _fingerprint(request, body, principal)
-        answers = StoredAnswers(services().root_secret)
+        answers = await run_in_threadpool(_answers)
         pk = idempotency_pk(principal.org_id, principal.account_id)
         # Callers without credentials share a partition, so their keys are told apart by the whole request.
         sk = f"{fingerprint}#{key}" if principal.is_anonymous else key
@@ -106,6 +106,13 @@ def idempotency_id(request: Request) -> str | None:
     """A UUIDv7 that every attempt of one keyed request shares; None without a key. Usable as the id of what is made."""
     found = request.scope["state"].get("idempotency_id")
     return None if found is None else str(found)
+
+
+def _answers() -> StoredAnswers:
+    parts = services()
+    # The first request of a process may be one that needs nothing else of the store.
+    _ = parts.store
+    return StoredAnswers(parts.root_secret)
 
 
 def _caller(request: Request) -> Principal:

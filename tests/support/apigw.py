@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json as _json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -90,15 +92,23 @@ def call(
     if json is not None:
         body = _json.dumps(json).encode()
         sent.setdefault("content-type", "application/json")
-    result = handler(event(method, path, sent, body), LambdaContext())
+    result = _invoke(handler, event(method, path, sent, body))
     content = result.get("body") or ""
     data = base64.b64decode(content) if result.get("isBase64Encoded") else content.encode()
     got = {name.lower(): value for name, value in result["headers"].items()}
     got |= {name.lower(): ",".join(values) for name, values in (result.get("multiValueHeaders") or {}).items()}
     is_json = got.get("content-type", "").split(";")[0] in ("application/json", "application/problem+json")
-    return Answer(
-        int(result["statusCode"]), got, _json.loads(data) if is_json and data else data.decode() or None, data
-    )
+    text = data.decode(errors="replace") or None
+    return Answer(int(result["statusCode"]), got, _json.loads(data) if is_json and data else text, data)
+
+
+def _invoke(handler: Handler, sent: dict[str, Any]) -> dict[str, Any]:
+    if threading.current_thread() is threading.main_thread():
+        return handler(sent, LambdaContext())
+    # Lambda calls a handler on the main thread, which has an event loop; other threads need one of their own.
+    with asyncio.Runner() as runner:
+        asyncio.set_event_loop(runner.get_loop())
+        return handler(sent, LambdaContext())
 
 
 def bearer(token: str, **more: str) -> dict[str, str]:

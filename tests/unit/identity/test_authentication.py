@@ -53,7 +53,8 @@ def test_a_session_is_a_principal(identity: Identity, ada: Principal) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        None, "", "Bearer", "Bearer ", "Bearer x.y.z", "bearer é", "Basic", "Basic !!!", "Basic " + base64.b64encode(b"no colon").decode(),
+        None, "", "Bearer", "Bearer ", "Bearer x.y.z", "bearer é", "Basic", "Basic !!!",
+        "Basic " + base64.b64encode(b"no colon").decode(),
         "Basic " + base64.b64encode(b"\xff\xfe:x").decode(), "Digest x", "Token x", "x" * 9000,
     ],
 )  # fmt: skip
@@ -150,9 +151,9 @@ def test_the_acting_org_is_home_or_one_of_mine(identity: Identity, ada: Principa
     identity.accounts.sign_up(username="bob", password=PASSWORD)
     header = f"Bearer {identity.sessions.login('bob', PASSWORD).token}"
     bob = identity.authenticator.authenticate(header)
-    for org in (ada.org_id, "unknown", "x" * 100, f"{bob.org_id}#x"):
+    for foreign in (ada.org_id, "unknown", "x" * 100, f"{bob.org_id}#x"):
         with pytest.raises(Forbidden):
-            identity.authenticator.authenticate(header, org=org)
+            identity.authenticator.authenticate(header, org=foreign)
     org = get_org(ada.org_id)
     assert org is not None
     tx = Transaction()

@@ -101,7 +101,12 @@ def test_a_name_is_not_stored_in_clear(identity: Identity, store: EmbeddedEngine
 def test_guesses_side_by_side_are_all_counted(store: EmbeddedEngine, held: HeldClock) -> None:
     """Of many failures at once none is lost: the name is locked after exactly the limit."""
     lockout = Lockout(b"k" * 32, failures=40, seconds=300)
-    threads = [threading.Thread(target=lambda: [lockout.failed("ada") for _ in range(5)]) for _ in range(8)]
+
+    def fail() -> None:
+        for _ in range(5):
+            lockout.failed("ada")
+
+    threads = [threading.Thread(target=fail) for _ in range(8)]
     for thread in threads[:-1]:
         thread.start()
     for thread in threads[:-1]:

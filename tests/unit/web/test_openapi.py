@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fastapi import APIRouter
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+from starlette.responses import Response
+
+from functions.accounts.app import router as accounts
+from functions.auth.app import router as auth
+from functions.secrets.app import router as secrets
+from shared.web.openapi import document
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    return document(
+        [*auth.routes, *accounts.routes, *secrets.routes], version="1.2.3", server="https://api.example.com"
+    )
+
+
+def operations(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, found) for path, methods in described["paths"].items() for method, found in methods.items()]
+
+
+def test_it_is_a_valid_openapi_document(described: dict[str, Any]) -> None:
+    """Of version 3.1, with the deployment's own address as server."""
+    validate(described)
+    assert described["openapi"].startswith("3.1")
+    assert described["servers"] == [{"url": "https://api.example.com"}]
+    json.dumps(described)
+
+
+def test_every_operation_says_what_it_answers(described: dict[str, Any]) -> None:
+    """A success, its errors, a summary; 401 wherever credentials are read; POSTs name the Idempotency-Key."""
+    for path, method, found in operations(described):
+        where = f"{method} {path}"
+        assert any(status.startswith("2") for status in found["responses"]), where
+        assert "500" in found["responses"], where
+        assert found["summary"], where
+        if found["x-signalbox-security"] != "none":
+            assert "401" in found["responses"], where
+        names = {parameter["name"] for parameter in found.get("parameters", [])}
+        assert ("Idempotency-Key" in names) == (method == "post"), where
+
+
+def test_every_schema_has_an_example_that_fits(described: dict[str, Any]) -> None:
+    """Examples are checked against the schemas they stand in."""
+    for name, schema in described["components"]["schemas"].items():
+        validator = OAS31Validator(schema | {"components": described["components"]})
+        for example in schema.get("examples", []):
+            validator.validate(example)
+        assert schema.get("examples") or name == "SessionUser", name
+
+
+def test_errors_are_shown_in_the_form_of_their_api(described: dict[str, Any]) -> None:
+    """Each error answer has an example of the body a client will see."""
+    for name, response in described["components"]["responses"].items():
+        example = response["content"]["application/json"]["example"]
+        assert name.startswith("flowrunner-")
+        assert example["error"]["message"]
+    assert "Retry-After" in described["components"]["responses"]["flowrunner-429"]["headers"]
+
+
+def test_a_route_that_does_not_describe_itself_is_an_error() -> None:
+    """The document is complete or there is none."""
+    router = APIRouter()
+
+    @router.get("/api/v1/nameless")
+    def nameless() -> Response:
+        return Response()
+
+    with pytest.raises(ValueError, match="nameless"):
+        document(router.routes, version="1")
