@@ -20,6 +20,19 @@ find_python() {
     return 1
 }
 
+# Print the path of the Python the functions run on: byte code fits one version only.
+find_lambda_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3.13 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.13.*/bin/python3 python3; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then
+            "$candidate" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+    echo "The build needs Python 3.13, which the functions run on; name it: PYTHON=/path/to/python3.13 $0" >&2
+    return 1
+}
+
 lock_digest() {
     "$1" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$2"
 }
