@@ -12,7 +12,7 @@ import errno
 import socket as sockets_module
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from pydantic import ValidationError
@@ -23,6 +23,9 @@ from shared.kit.settings import Settings, use_settings
 
 CLOSING_SECONDS = 2.0
 """How long WebSocket clients may take to answer the closing handshake."""
+
+if TYPE_CHECKING:
+    from functions.local.demo import Demo
 
 GRACE_SECONDS = 10
 """How long answers under way may take after the server was told to stop."""
@@ -83,10 +86,14 @@ def _bound(chosen: Settings) -> sockets_module.socket:
 
 def _with_address(chosen: Settings, port: int) -> Settings:
     """The settings with the port that was bound, and a base URL callers can use if none was given."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(chosen.host, chosen.host)  # noqa: S104
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    url = chosen.public_url or f"http://{host}:{port}"
-    return chosen.model_copy(update={"port": port, "public_url": url})
+    chosen = chosen.model_copy(update={"port": port})
+    return chosen.model_copy(update={"public_url": chosen.public_url or local_url(chosen)})
+
+
+def local_url(chosen: Settings) -> str:
+    """The base URL on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)  # noqa: S104
+    return f"http://[{host}]:{chosen.port}" if ":" in host else f"http://{host}:{chosen.port}"
 
 
 def _run(chosen: Settings, listener: sockets_module.socket, *, demo: bool) -> None:
@@ -95,24 +102,31 @@ def _run(chosen: Settings, listener: sockets_module.socket, *, demo: bool) -> No
     from functions.local.banner import banner
     from shared.composition import Services, use_services
 
-    if demo:
-        from functions.local.demo import Demo
-
-        shown = Demo()
+    shown = _demo(chosen) if demo else None
+    if shown is not None:
         chosen = chosen.model_copy(update={"allow_hosts": [*chosen.allow_hosts, shown.allowed]})
         use_settings(chosen)
+
+    def ready() -> None:
+        print(banner(chosen), flush=True)  # noqa: T201
+        if shown is not None:
+            threading.Thread(target=shown.show, args=(local_url(chosen),), name="demo", daemon=True).start()
+
     services = Services(chosen)
     use_services(services)
     try:
         services.start()
-        server = Server(build(services.sockets), services.sockets, lambda: print(banner(chosen), flush=True))  # noqa: T201
-        if demo:
-            threading.Thread(target=shown.show, name="demo", daemon=True).start()
-        server.run(sockets=[listener])
+        Server(build(services.sockets), services.sockets, ready).run(sockets=[listener])
     finally:
         services.close()
         use_services(None)
         use_settings(None)
+
+
+def _demo(chosen: Settings) -> Demo:
+    from functions.local.demo import Demo
+
+    return Demo(chosen.data)
 
 
 class Server(uvicorn.Server):
