@@ -105,7 +105,7 @@ class Language(Protocol):
         expression: bool = False,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Evaluated:
-        """Run ``source``, a function body or one ``expression``; ``extra`` are further names in scope. Raises ScriptError."""
+        """Run a function body, or one ``expression``; ``extra`` are further names in scope. Raises ScriptError."""
 
     def evaluate(
         self, sources: Sequence[str], scope: Scope, *, limits: Limits = DEFAULT_LIMITS
