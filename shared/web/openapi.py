@@ -11,13 +11,14 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from shared.kit import errors
+from shared.kit import errors, json
 from shared.web.apis import Api
 from shared.web.app import literals_first
 from shared.web.errors import PROBLEM, error_headers, render_error
 from shared.web.operation import IDEMPOTENCY_KEY, MODELS
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+_SCHEMA = re.compile(r"#/components/schemas/(\w+)")
 _EXAMPLE_PATHS = {
     Api.FLOWRUNNER: "/api/v1/flows",
     Api.NOETL: "/api/run",
@@ -49,7 +50,7 @@ def document(routes: Iterable[BaseRoute], *, version: str, server: str = "") -> 
         "openapi": "3.1.0",
         "info": {"title": "Signalbox", "version": version, "description": _ABOUT, "license": _LICENSE},
         "paths": paths,
-        "components": {"schemas": _schemas(), "responses": _error_responses(paths), "securitySchemes": _SECURITY},
+        "components": {"schemas": _schemas(paths), "responses": _error_responses(paths), "securitySchemes": _SECURITY},
     }
     return made | {"servers": [{"url": server}]} if server else made
 
@@ -79,10 +80,13 @@ def _path_parameter(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
-def _schemas() -> dict[str, Any]:
-    """The definitions of every model a route named, and of the models inside them."""
+def _schemas(paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The definitions of every model these routes name, and of the models inside them."""
+    named = set(_SCHEMA.findall(json.dumps(paths)))
     found: dict[str, Any] = {}
     for name, model in sorted(MODELS.items()):
+        if name not in named:
+            continue
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         for inner, definition in schema.pop("$defs", {}).items():
             if found.setdefault(inner, definition) != definition:

@@ -52,6 +52,6 @@ def test_a_damaged_file_is_never_replaced(tmp_path: Path, content: bytes) -> Non
     """Making a new key would lose every secret: the start fails and says which file."""
     path = tmp_path / "master.key"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="master.key"):
+    with pytest.raises(ValueError, match=r"master\.key"):
         MasterKeyFile(path)
     assert path.read_bytes() == content
