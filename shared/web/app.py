@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
+from shared.adapters.aws.observability import Handler, observed
 from shared.kit.errors import InvalidRequest, MethodNotAllowed, NotFound, SignalboxError
 from shared.web.edge import Edge
 from shared.web.errors import error_response
@@ -23,7 +24,7 @@ _TEXTS = ["text/", "application/json", "application/problem+json", "application/
 def family_app(name: str, *routers: APIRouter) -> FastAPI:
     """An application serving the routers' own routes (routers are not nested), literal paths before parameters."""
     app = FastAPI(
-        title=f"Signalbox {name}",
+        title=name,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -38,9 +39,9 @@ def family_app(name: str, *routers: APIRouter) -> FastAPI:
     return app
 
 
-def lambda_handler(app: FastAPI) -> Mangum:
+def lambda_handler(app: FastAPI) -> Handler:
     """The AWS Lambda entry point of a family."""
-    return Mangum(app, lifespan="off", text_mime_types=_TEXTS)
+    return observed(app.title, Mangum(app, lifespan="off", text_mime_types=_TEXTS))
 
 
 def literals_first(routes: Iterable[BaseRoute]) -> list[BaseRoute]:

@@ -73,7 +73,7 @@ def operation(
 ) -> dict[str, Any]:
     """Keyword arguments for a route decorator.
 
-    An answer is a model, whole media type objects (``{"application/yaml": {...}}``), or the description of an empty one.
+    An answer is a model, whole media type objects (``{"application/yaml": …}``), or the description of an empty one.
     """
     responses = {str(status): _answer(status, shape) for status, shape in answers.items()}
     refused = {*errors, 401} if security != "none" else set(errors)

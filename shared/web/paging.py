@@ -6,7 +6,7 @@ from shared.identity.principal import Principal
 from shared.web.requests import Paging, Query
 
 LEGACY_LIMIT = 1000
-"""The command line client neither pages nor knows that there is more; it gets this many rows unless it asks for less."""
+"""The command line client neither pages nor knows that there is more: it gets this many rows unless it asks."""
 
 
 def list_paging(principal: Principal, query: Query) -> Paging:
