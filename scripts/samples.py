@@ -1,0 +1,189 @@
+"""Writes ``events/``: one sample event per operation and trigger, as AWS sends it. ``scripts/samples.py [--check]``.
+
+HTTP events come from the OpenAPI document: its example values, behind the route of template.yaml that API Gateway would
+choose. The caller is ada, whom ``events/accounts/create_account.json`` signs up.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from scripts.template import ROOT, functions, route_of
+from shared.store.stream import ChangeRecord
+from shared.web.docs import VERSION
+from shared.web.families import every_route
+from shared.web.openapi import document
+
+FOLDER = ROOT / "events"
+USERNAME, PASSWORD = "ada", "correct horse 42"
+ORG = "00000000-0000-7000-8000-000000000001"
+ID = "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7"
+TIME_MS = 1_767_268_800_000
+HOST = "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com"
+METHODS = ("get", "put", "post", "delete", "patch")
+
+Event = dict[str, Any]
+
+
+def events() -> dict[Path, Event]:
+    """Every sample by its path below ``events/``."""
+    made = dict(_http_events())
+    for family, samples in (("channels", _channels()), ("engine", _engine()), ("relay", _relay()), ("sweep", _sweep())):
+        made |= {Path(family, f"{name}.json"): event for name, event in samples.items()}
+    return made
+
+
+def openapi() -> dict[str, Any]:
+    """The document of all families."""
+    return document(every_route(), version=VERSION)
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(method, path, operation) of the document."""
+    for path, item in openapi()["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield method.upper(), path, item[method]
+
+
+def sample_path(method: str, path: str, operation: dict[str, Any]) -> Path:
+    """Where an operation's sample is: the folder of the family API Gateway sends it to."""
+    return Path(functions()[route_of(method, concrete(path)).function].family, f"{operation['operationId']}.json")
+
+
+def concrete(path: str) -> str:
+    """The path with example values for its parameters."""
+    examples = {"key": "API_KEY", "name": "http.request"}
+    return re.sub(r"\{(\w+)\}", lambda found: quote(examples.get(found[1], ID)), path)
+
+
+def _http_events() -> Iterator[tuple[Path, Event]]:
+    schemas = openapi()["components"]["schemas"]
+    for method, path, operation in operations():
+        body = _example(operation, schemas)
+        headers = {"accept": "application/json"}
+        if operation["x-signalbox-security"] == "required":
+            credentials = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+            headers["authorization"] = f"Basic {credentials}"
+        if body is not None:
+            headers["content-type"] = "application/json"
+        yield sample_path(method, path, operation), http_event(method, concrete(path), headers, body)
+
+
+def _example(operation: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """The request body's example. Without credentials the last one is taken: what strangers may send."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if content is None:
+        return None
+    schema = content["schema"]
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    single = [holder["example"] for holder in (content, schema) if "example" in holder]
+    examples = single or schema.get("examples")
+    if not examples:
+        raise ValueError(f"{operation['operationId']} has no example of its request body")
+    return examples[0 if operation["x-signalbox-security"] == "required" else -1]
+
+
+def http_event(method: str, path: str, headers: dict[str, str], body: Any = None) -> Event:
+    """A request as an HTTP API sends it (API Gateway Developer Guide, payload format version 2.0)."""
+    key = route_of(method, path).key
+    event: Event = {
+        "version": "2.0",
+        "routeKey": key,
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"host": HOST, "x-forwarded-for": "192.0.2.1", "x-forwarded-proto": "https", **headers},
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": HOST.partition(".")[0],
+            "domainName": HOST,
+            "domainPrefix": HOST.partition(".")[0],
+            "http": {
+                "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1",
+                "userAgent": "curl/8.9.1",
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": key,
+            "stage": "$default",
+            "time": "01/Jan/2026:12:00:00 +0000",
+            "timeEpoch": TIME_MS,
+        },
+        "isBase64Encoded": False,
+    }  # fmt: skip
+    if body is not None:
+        event["body"] = json.dumps(body)
+        event["headers"]["content-length"] = str(len(event["body"].encode()))
+    return event
+
+
+def _channels() -> dict[str, Event]:
+    def event(route: str, kind: str, **rest: Any) -> Event:
+        context = {
+            "routeKey": route, "eventType": kind, "connectionId": "L0SM9cOFvHcCIhw=", "messageDirection": "IN",
+            "requestId": "JKJaXmPLvHcESHA=", "requestTimeEpoch": TIME_MS, "connectedAt": TIME_MS, "stage": "live",
+            "domainName": HOST, "apiId": HOST.partition(".")[0], "identity": {"sourceIp": "192.0.2.1"},
+        }  # fmt: skip
+        return {"requestContext": context, "isBase64Encoded": False, **rest}
+
+    credentials = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+    headers = {"Authorization": f"Basic {credentials}", "Host": HOST}
+    query = {"signalbox-path": "/api/v1/ws"}
+    return {
+        "connect": event("$connect", "CONNECT", headers=headers, queryStringParameters=query),
+        "message": event("$default", "MESSAGE", body='{"type":"ping"}'),
+        "disconnect": event("$disconnect", "DISCONNECT", headers={"Host": HOST}),
+    }
+
+
+def _engine() -> dict[str, Event]:
+    execution = {"execution": f"{ORG}/{ID}", "generation": 0}
+    return {
+        "advance": {"op": "advance", **execution},
+        "park": {"op": "park", **execution, "wake": 0, "task_token": "AQCEAAAAKgAAAAMAAAAAAAAAAQ=="},
+    }
+
+
+def _relay() -> dict[str, Event]:
+    keys = {"pk": {"S": f"{ORG}#{ID}"}, "sk": {"S": "control"}}
+    change = ChangeRecord(
+        sequence=1, table="signalbox-executions", event="MODIFY", keys=keys, old=None, new=None, at_ms=TIME_MS,
+        view="KEYS_ONLY",
+    )  # fmt: skip
+    return {"changes": {"Records": [change.as_event()]}}
+
+
+def _sweep() -> dict[str, Event]:
+    return {
+        "scheduled": {
+            "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event",
+            "source": "aws.events", "account": "123456789012", "time": "2026-01-01T12:00:00Z", "region": "eu-central-1",
+            "resources": ["arn:aws:events:eu-central-1:123456789012:rule/signalbox-sweep"], "detail": {},
+        }
+    }  # fmt: skip
+
+
+def main(check: bool) -> int:
+    """Write every sample and remove what no longer is one; with ``check`` only tell the differences."""
+    wanted = {FOLDER / path: json.dumps(event, indent=2) + "\n" for path, event in events().items()}
+    found = {path: path.read_text(encoding="utf-8") for path in FOLDER.rglob("*.json")}
+    differing = sorted(path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path))
+    for path in differing:
+        print(path.relative_to(ROOT))
+        if not check and path in wanted:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[path], encoding="utf-8")
+        elif not check:
+            path.unlink()
+    return 1 if check and differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""``events/``: every operation and trigger has a sample, a handler that takes it, a route that leads there, a test."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import samples
+from scripts.invoke import find, invoke
+from scripts.template import ROOT, functions, route_of
+from shared.composition import Services
+from shared.web.families import family_routers
+from tests.support.deployment import cheap_identity, deployment
+
+FILES = sorted(path.relative_to(samples.FOLDER) for path in samples.FOLDER.rglob("*.json"))
+SIGN_UP = Path("accounts", "create_account.json")
+HTTP = [path for path in FILES if path.parts[0] not in ("channels", "engine", "relay", "sweep")]
+
+
+def sample(path: Path) -> Any:
+    """A sample's event."""
+    return json.loads((samples.FOLDER / path).read_text(encoding="utf-8"))
+
+
+@cache
+def other_tests() -> str:
+    """The text of every test but this one."""
+    others = (path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
+    return "\n".join(path.read_text(encoding="utf-8") for path in others)
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    with deployment(tmp_path) as services:
+        services.__dict__["identity"] = cheap_identity()
+        yield services
+
+
+def documented() -> dict[str, tuple[str, str, dict[str, Any]]]:
+    """(method, path, operation) by operation id."""
+    return {operation["operationId"]: (method, path, operation) for method, path, operation in samples.operations()}
+
+
+def test_samples_are_up_to_date() -> None:
+    """Each sample is what scripts/samples.py makes of the document and the template now; none is left over."""
+    wanted = samples.events()
+    assert set(FILES) == set(wanted)
+    assert [path for path in FILES if sample(path) != wanted[path]] == []
+
+
+def test_every_operation_is_reached_by_its_route() -> None:
+    """API Gateway sends each documented operation to the function whose family serves it."""
+    for method, path, operation in documented().values():
+        function = functions()[route_of(method, samples.concrete(path)).function]
+        served = {
+            (verb, re.sub(r":\w+\}", "}", route.path))
+            for route in family_routers()[function.family].routes
+            for verb in route.methods or ()
+        }
+        assert (method, path) in served, (
+            f"{operation['operationId']} reaches {function.family}, which does not serve it"
+        )
+
+
+def test_every_function_has_a_handler_and_a_sample() -> None:
+    """No function of the template is without an entry point or without an event to try it with."""
+    for function in functions().values():
+        module, _, name = function.handler.rpartition(".")
+        assert callable(getattr(import_module(module), name)), function.handler
+        assert any(path.parts[0] == function.family for path in FILES), function.family
+
+
+@pytest.mark.parametrize("operation_id", sorted(documented()))
+def test_every_operation_is_tested(operation_id: str) -> None:
+    """Some other test calls the operation's path."""
+    path = documented()[operation_id][1]
+    pattern = re.sub(r"\\\{\w+\\\}", r"[^\\s\"'/?]+", re.escape(path))
+    assert re.search(rf"{pattern}[\"'?`\s]", other_tests()), f"no test calls {path}"
+
+
+@pytest.mark.parametrize("path", HTTP, ids=str)
+def test_a_sample_is_answered_as_documented(path: Path, services: Services) -> None:
+    """The handler behind the sample's route takes it, and answers with a status its operation documents."""
+    if path != SIGN_UP:
+        assert invoke(find("accounts"), sample(SIGN_UP))["statusCode"] == 201
+    answer = invoke(find(path.parts[0]), sample(path))
+    _, _, operation = documented()[path.stem]
+    assert str(answer["statusCode"]) in operation["responses"]
+    assert answer["statusCode"] < 500
+    if operation["x-signalbox-security"] == "required":
+        assert answer["statusCode"] != 401
+
+
+def test_triggers_take_their_samples(services: Services) -> None:
+    """The functions without HTTP take what AWS sends them, also for an execution that does not exist."""
+    assert invoke(find("accounts"), sample(SIGN_UP))["statusCode"] == 201
+    assert invoke(find("engine"), sample(Path("engine", "advance.json")))["word"] == "end"
+    assert invoke(find("relay"), sample(Path("relay", "changes.json"))) == {"batchItemFailures": []}
+    assert invoke(find("sweep"), sample(Path("sweep", "scheduled.json"))) is not None
+    for name in ("connect", "message", "disconnect"):
+        assert invoke(find("channels"), sample(Path("channels", f"{name}.json"))) == {"statusCode": 200}
