@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ from shared.store.transaction import ConditionFailed, Transaction, read
 _ATTEMPTS = 64
 _PAUSE_S = 0.005
 _LOCAL_DOMAIN = "local"
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ACCOUNT_ROLES = ("admin", "user")
 
 
@@ -86,7 +88,7 @@ class Accounts:
         principal.require_account()
         if principal.account_id != account_id and not principal.deployment_admin:
             raise Forbidden("This account is not yours")
-        record = read(AccountRecord, account_pk(account_id), "account")
+        record = read(AccountRecord, account_pk(account_id), "account") if _ID.fullmatch(account_id) else None
         if record is None or record.deleting:
             raise NotFound("There is no such account")
         return record

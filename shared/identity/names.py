@@ -9,6 +9,7 @@ from shared.kit.errors import InvalidRequest
 
 MAX_NAME = 200
 MAX_LOGIN = 254
+MAX_FOLDED_BYTES = 1024
 MIN_PASSWORD = 8
 MAX_PASSWORD = 256
 
@@ -23,7 +24,7 @@ def fold(name: str) -> str:
 
 def checked_email(email: str) -> str:
     """The address without blanks around it. Raises InvalidRequest."""
-    address = _line("email", email, MAX_LOGIN)
+    address = _login_name("email", email)
     if not _EMAIL.fullmatch(address):
         raise InvalidRequest.field("email", "Email is not an e-mail address")
     return address
@@ -31,7 +32,7 @@ def checked_email(email: str) -> str:
 
 def checked_username(username: str) -> str:
     """The user name without blanks around it. Raises InvalidRequest. A colon would break HTTP Basic."""
-    name = _line("username", username, MAX_LOGIN)
+    name = _login_name("username", username)
     if ":" in name:
         raise InvalidRequest.field("username", "Username must not contain a colon")
     return name
@@ -51,6 +52,19 @@ def checked_password(password: str) -> str:
     if any(0xD800 <= ord(character) <= 0xDFFF for character in password):
         raise InvalidRequest.field("password", "Password must be valid Unicode text")
     return password
+
+
+def _login_name(field: str, text: str) -> str:
+    name = _line(field, text, MAX_LOGIN)
+    if not is_login_name(name):
+        raise InvalidRequest.field(field, f"{field.capitalize()} is too long")
+    return name
+
+
+def is_login_name(name: str) -> bool:
+    """Whether somebody could be called so: what it folds to is something and fits a key of the store."""
+    # Folding may write one character as eighteen.
+    return 0 < len(fold(name).encode("utf-8", "surrogatepass")) <= MAX_FOLDED_BYTES
 
 
 def _line(field: str, text: str, longest: int) -> str:

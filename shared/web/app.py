@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +21,21 @@ from shared.web.errors import error_response
 from shared.web.idempotency import Idempotency
 
 _TEXTS = ["text/", "application/json", "application/problem+json", "application/yaml", "application/javascript"]
+
+
+class _Entry(Mangum):
+    """Mangum with an event loop for each call, on whatever thread; importing a family makes none."""
+
+    def _setup_event_loop(self) -> None:
+        return
+
+    def __call__(self, event: Any, context: Any) -> dict[str, Any]:
+        with asyncio.Runner() as runner:
+            asyncio.set_event_loop(runner.get_loop())
+            try:
+                return super().__call__(event, context)
+            finally:
+                asyncio.set_event_loop(None)
 
 
 def family_app(name: str, *routers: APIRouter) -> FastAPI:
@@ -41,7 +58,7 @@ def family_app(name: str, *routers: APIRouter) -> FastAPI:
 
 def lambda_handler(app: FastAPI) -> Handler:
     """The AWS Lambda entry point of a family."""
-    return observed(app.title, Mangum(app, lifespan="off", text_mime_types=_TEXTS))
+    return observed(app.title, _Entry(app, lifespan="off", text_mime_types=_TEXTS))
 
 
 def literals_first(routes: Iterable[BaseRoute]) -> list[BaseRoute]:

@@ -58,7 +58,8 @@ class _Exchange:
                 await self._answer(Response(status_code=200))
             else:
                 body = await self._read_body()
-                await self._app(self._scope, _replay(body, self._receive), self._forward)
+                if body is not None:
+                    await self._app(self._scope, _replay(body, self._receive), self._forward)
         except SignalboxError as error:
             await self._refuse(error)
         except Exception:  # noqa: BLE001 - nothing may leave this layer but an answer in the API's form.
@@ -67,7 +68,8 @@ class _Exchange:
         finally:
             logger(self._family).info("request", extra=self._facts() | self._outcome())
 
-    async def _read_body(self) -> bytes:
+    async def _read_body(self) -> bytes | None:
+        """The whole body; None when the client went away before the end of it."""
         limit = settings().max_body_bytes
         declared = self._headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
@@ -77,7 +79,7 @@ class _Exchange:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                return b"".join(parts)
+                return None
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
@@ -104,6 +106,7 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._request_id
             headers.setdefault("Cache-Control", "no-store")
+            headers.setdefault("X-Content-Type-Options", "nosniff")
             for name, value in cors_headers(api_of(self._scope["path"])).items():
                 headers.setdefault(name, value)
         elif message["type"] == "http.response.body" and self._method == "HEAD":

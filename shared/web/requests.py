@@ -22,6 +22,7 @@ MAX_LIMIT = 100
 
 M = TypeVar("M", bound=BaseModel)
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
@@ -40,9 +41,13 @@ class Body:
     def json(self) -> Any:
         """The body as JSON. Raises InvalidRequest."""
         try:
-            return json.loads(self.raw)
+            value = json.loads(self.raw)
+            if _SURROGATE.search(self.raw):
+                # Half of a surrogate pair is valid JSON but no Unicode text, and nothing can store or send it.
+                json.dumps(value).encode()
         except (ValueError, RecursionError):
             raise InvalidRequest("The body is not valid JSON") from None
+        return value
 
     def object(self, *, optional: bool = False) -> dict[str, Any]:
         """The body as a JSON object; ``optional`` lets an empty one stand for ``{}``. Raises InvalidRequest."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json as _json
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +90,7 @@ def call(
     if json is not None:
         body = _json.dumps(json).encode()
         sent.setdefault("content-type", "application/json")
-    result = _invoke(handler, event(method, path, sent, body))
+    result = handler(event(method, path, sent, body), LambdaContext())
     content = result.get("body") or ""
     data = base64.b64decode(content) if result.get("isBase64Encoded") else content.encode()
     got = {name.lower(): value for name, value in result["headers"].items()}
@@ -100,15 +98,6 @@ def call(
     is_json = got.get("content-type", "").split(";")[0] in ("application/json", "application/problem+json")
     text = data.decode(errors="replace") or None
     return Answer(int(result["statusCode"]), got, _json.loads(data) if is_json and data else text, data)
-
-
-def _invoke(handler: Handler, sent: dict[str, Any]) -> dict[str, Any]:
-    if threading.current_thread() is threading.main_thread():
-        return handler(sent, LambdaContext())
-    # Lambda calls a handler on the main thread, which has an event loop; other threads need one of their own.
-    with asyncio.Runner() as runner:
-        asyncio.set_event_loop(runner.get_loop())
-        return handler(sent, LambdaContext())
 
 
 def bearer(token: str, **more: str) -> dict[str, str]:

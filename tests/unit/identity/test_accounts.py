@@ -225,8 +225,9 @@ def test_the_last_administrator_stays_one(identity: Identity) -> None:
 def test_an_unknown_account_is_404_to_an_administrator(identity: Identity) -> None:
     """Only who may see any account learns that one is not there."""
     sign_up(identity, "ada")
-    with pytest.raises(NotFound):
-        identity.accounts.get(session(identity, "ada"), "unknown")
+    for unknown in ("unknown", "x" * 5000, "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7", "a#b", ""):
+        with pytest.raises(NotFound):
+            identity.accounts.get(session(identity, "ada"), unknown)
 
 
 class _EveryAnswerOnceLost:

@@ -39,7 +39,7 @@ def test_what_is_no_address_is_refused(email: str) -> None:
         checked_email(email)
 
 
-@pytest.mark.parametrize("username", ["", "  ", "a:b", "x" * 255, "a\x00b", "a\x7fb"])
+@pytest.mark.parametrize("username", ["", "  ", "a:b", "x" * 255, "a\x00b", "a\x7fb", "\ufdfa" * 200])
 def test_what_is_no_user_name_is_refused(username: str) -> None:
     """A user name is a line without a colon, which HTTP Basic could not carry."""
     with pytest.raises(InvalidRequest):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def test_every_answer_carries_an_id_and_is_not_kept(handler: Handler) -> None:
     given = call(handler, "GET", "/api/v1/things/a", headers={"X-Request-Id": "my-id.1"})
     assert given.headers["x-request-id"] == "my-id.1"
     assert given.headers["cache-control"] == "no-store"
+    assert given.headers["x-content-type-options"] == "nosniff"
     strange = call(handler, "GET", "/nope", headers={"X-Request-Id": "a b\u00e9"})
     assert strange.headers["x-request-id"] not in ("", "a b\u00e9")
     assert strange.headers["cache-control"] == "no-store"
@@ -140,11 +142,49 @@ def test_a_body_over_the_limit_is_413(handler: Handler) -> None:
     assert call(handler, "POST", NOETL, raw=large).body["status"] == 413
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'"x"', b"null", b"5", b"{} x", b"NaN", b"\xff", b"[" * 2000])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"null",
+        b"5",
+        b"{} x",
+        b"NaN",
+        b"\xff",
+        b"[" * 2000,
+        b'{"a":"\\ud800"}',
+        b'{"\\uDFFF":1}',
+    ],
+)
 def test_what_is_no_json_object_is_400(handler: Handler, raw: bytes) -> None:
     """Malformed, cut, of another type, or nested to death: 400, never 500."""
     result = call(handler, "POST", "/api/v1/things", raw=raw)
     assert (result.status, result.body["error"]["code"]) == (400, "invalid_request")
+
+
+def test_whole_surrogate_pairs_are_text(handler: Handler) -> None:
+    """Escaped as JSON writers do it."""
+    assert call(handler, "POST", "/api/v1/things", raw=rb'{"a":"\ud83d\ude00"}').body["got"] == {"a": "\U0001f600"}
+
+
+def test_a_client_that_goes_away_changes_nothing(handler: Handler) -> None:
+    """Half a body is no request: no route sees it."""
+    app = family_app("things", router)
+    messages = iter([{"type": "http.request", "body": b"{}", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/things", "headers": [], "query_string": b""}
+    asyncio.run(app(scope, receive, send))
+    assert sent == []
 
 
 def test_errors_of_services_keep_their_words(handler: Handler) -> None:
