@@ -55,9 +55,9 @@ class Journal:
         self.pending: list[Fact] = []
         self.noted_at = clock.monotonic()
 
-    def note(self, kind: str, **fields: Any) -> None:
+    def note(self, name: str, /, **fields: Any) -> None:
         """Record a fact and fold it into the state."""
-        self.take({"type": kind, "at": clock.now_ms(), **fields})
+        self.take({"type": name, "at": clock.now_ms(), **fields})
 
     def take(self, fact: Fact) -> None:
         """As :meth:`note`, for a fact that is complete."""
