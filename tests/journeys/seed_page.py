@@ -8,6 +8,7 @@ The server must be fresh (the walk signs up the first account) and allow flows t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import connect
 
 Fields = dict[str, Any]
@@ -281,7 +283,10 @@ class Walk:
         """Every message until the server closes the connection."""
         url = f"{self._base.replace('http', 'ws', 1)}/ws/executions/{execution_id}"
         with connect(url, additional_headers={"Authorization": f"Bearer {self._token}"}) as socket:
-            messages = [json.loads(text) for text in socket]
+            messages = []
+            with contextlib.suppress(ConnectionClosedOK):
+                while True:
+                    messages.append(json.loads(socket.recv(timeout=30)))
         assert socket.protocol.close_code == 1000
         return messages
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 from websockets.sync.client import connect
 
-from tests.support.server import ROOT, NotServing, Server, serving
+from tests.support.server import ROOT, NotServing, Server, received, serving
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +67,7 @@ def test_it_stops_cleanly(tmp_path: Path, number: int) -> None:
     with connect(ada.websocket_url(f"/ws/executions/{execution_id}"), additional_headers=ada.headers) as socket:
         socket.recv(timeout=30)
         assert server.stop(number) == 0
-        list(socket)
+        received(socket)
     assert socket.protocol.close_code == 1001
     assert "Traceback" not in server.output
 

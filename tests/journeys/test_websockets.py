@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from functions.local.target import Target
-from tests.support.server import Client, Server
+from tests.support.server import Client, Server, received
 
 pytestmark = pytest.mark.slow
 
@@ -82,8 +82,8 @@ def test_replay_and_live_join_without_gap_or_double(ada: Client) -> None:
             assert [json.loads(middle.recv(timeout=30)) for _ in range(5)] == seen
             answer = ada.call("POST", f"/api/v1/executions/{execution_id}/signal/go", {"ok": True})
             assert answer.status_code == 200, answer.text
-            rest = [json.loads(text) for text in early]
-            assert [json.loads(text) for text in middle] == rest
+            rest = received(early)
+            assert received(middle) == rest
     assert (early.protocol.close_code, middle.protocol.close_code) == (1000, 1000)
     assert ada.watch(execution_id) == seen + rest
     assert rest[-1]["type"] == "execution_completed" and rest[-1]["result"] == {"n": 2}
@@ -107,7 +107,7 @@ def test_a_slow_client_blocks_nobody(ada: Client) -> None:
     with channel(ada, f"/ws/executions/{execution_id}", max_queue=1) as slow:
         messages = ada.watch(execution_id)
         assert messages[-1]["type"] == "execution_completed"
-        assert [json.loads(text) for text in slow] == messages
+        assert received(slow) == messages
 
 
 def test_a_large_result_is_cut_in_messages_only(ada: Client) -> None:
@@ -123,7 +123,7 @@ def test_a_browser_may_send_its_token_in_the_query(ada: Client) -> None:
     execution_id = ada.run(ada.create(LARGE))
     url = ada.websocket_url(f"/ws/executions/{execution_id}?token={ada.token}")
     with connect(url) as socket:
-        assert [json.loads(text) for text in socket][-1]["type"] == "execution_completed"
+        assert received(socket)[-1]["type"] == "execution_completed"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_cancelled_execution_ends_its_channel(ada: Client) -> None:
         while json.loads(socket.recv(timeout=30)).get("node_id") != "gate":
             continue
         assert ada.call("DELETE", f"/api/v1/executions/{execution_id}").status_code == 200
-        assert [json.loads(text) for text in socket][-1]["type"] == "execution_cancelled"
+        assert received(socket)[-1]["type"] == "execution_cancelled"
     assert socket.protocol.close_code == 1000
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from websockets.sync.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from shared.kit.json import loads as parse
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = "Signalbox is ready at "
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 PASSWORD = "correct horse 42"
 
 
@@ -41,7 +42,8 @@ class Server:
         self.url = ""
         self._printed = threading.Condition()
         self._over = False
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -84,7 +86,11 @@ class Server:
         """Send a signal and wait for the end; the exit code."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
-        return self._process.wait(PATIENCE_S)
+        code = self._process.wait(PATIENCE_S)
+        self._reader.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return code
 
     def kill(self) -> None:
         """``kill -9``."""
@@ -153,13 +159,22 @@ class Client:
     def watch(self, execution_id: str) -> list[dict[str, Any]]:
         """Every message of the execution's channel until the server closes it: the way to wait for the end."""
         url = self.websocket_url(f"/ws/executions/{execution_id}")
-        with connect(url, additional_headers=self.headers, open_timeout=30) as socket:
-            return [parse(text) for text in socket]
+        with connect(url, additional_headers=self.headers, open_timeout=PATIENCE_S) as socket:
+            return received(socket)
 
     def finished(self, execution_id: str) -> dict[str, Any]:
         """Wait for the end and show the execution."""
         self.watch(execution_id)
         return self.execution(execution_id)
+
+
+def received(socket: ClientConnection) -> list[dict[str, Any]]:
+    """Every message until the server closes the connection; no message may be longer in coming than our patience."""
+    messages: list[dict[str, Any]] = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            messages.append(parse(socket.recv(timeout=PATIENCE_S)))
+    return messages
 
 
 @contextmanager
