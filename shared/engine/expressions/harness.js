@@ -92,7 +92,8 @@
         if (typeof error.stack === "string") stack = error.stack;
         message = error.message === undefined ? shown(error) : shown(error.message) || name;
       } else {
-        message = shown(error);
+        // The engine throws null when there is no memory left to make an error of.
+        message = error === null ? "the script threw null, or used up its memory" : shown(error);
       }
     } catch {
       message = "the script threw something that cannot be shown";

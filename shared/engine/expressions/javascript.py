@@ -133,9 +133,10 @@ class _Request:
         """The mode of a job."""
         return self._jobs[index][0]
 
-    def shared(self, left: dict[str, Any] | None) -> dict[str, Any] | None:
+    def shared(self, left: Any) -> dict[str, Any] | None:
         """The shared scope after the script ``left`` its part of it so; None when nothing changed."""
-        if left is None:
+        # Anything but an object comes from a toJSON of the author's and means nothing here.
+        if not isinstance(left, dict):
             return None
         sent = self._sent_shared
         changed = {key: value for key, value in left.items() if key not in sent or _differs(sent[key], value)}

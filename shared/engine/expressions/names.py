@@ -19,7 +19,7 @@ Reach = frozenset[str] | None
 
 PREVIOUS_OUTPUT = ("input", "result", "output")
 _NAMES = (*PREVIOUS_OUTPUT, "shared", "results", "nodes", "secrets", "execution", "accountID", "item", "index", "error")
-_MENTION = re.compile(rf"(?<![\w$])({'|'.join(_NAMES)})(?![\w$])(?:\s*\??\.\s*([A-Za-z_$][\w$]*))?")
+_MENTION = re.compile(rf"(?:(?<![\w$.])|(?<=\.\.\.))({'|'.join(_NAMES)})(?![\w$])(?:\s*\??\.\s*([A-Za-z_$][\w$]*))?")
 _INDIRECT = re.compile(r"\\u|\b(?:eval|Function|constructor|globalThis|this)\b")
 _INHERITED = re.compile(r"__\w+__|constructor|hasOwn\w*|isPrototypeOf|propertyIsEnumerable|to(?:Locale)?String|valueOf")
 """Properties every object has: using one may show any of the others."""

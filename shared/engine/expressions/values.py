@@ -48,7 +48,7 @@ SHORTEST_INEXACT = 16
 def too_deep(value: Any, depth: int) -> bool:
     """Whether containers are nested in ``value`` more than ``depth`` levels. Does not recurse."""
     level = [value]
-    for _ in range(depth + 1):
+    for _ in range(depth):
         level = [child for one in level if isinstance(one, (dict, list)) for child in _children(one)]
         if not level:
             return False

@@ -19,7 +19,7 @@ def is_path(text: Any) -> bool:
 
 
 def read(path: str, value: Any) -> Any:
-    """What ``path`` finds in ``value``: one value, None when there is none, a list after a wildcard. Raises ValueError."""
+    """What ``path`` finds in ``value``: one value or None; a list after a wildcard. Raises ValueError."""
     found, many, position = [value], False, 1
     while position < len(path):
         step = _STEP.match(path, position)
