@@ -35,6 +35,7 @@ router = APIRouter(tags=["executions"])
 _STATUS = query(
     "status", description="Only executions of this status.", enum=["running", "completed", "failed", "canceled"]
 )
+LEGACY = "Cancelled; answered to the command line client's dialect."
 _FLOW = query("flow_id", description="Only executions of this flow.")
 _LEVEL = query("level", description="Only rows of exactly this level.", enum=list(projection.LEVELS))
 
@@ -104,7 +105,7 @@ def get_execution(execution_id: str, principal: CurrentPrincipal) -> Response:
 
 @router.delete(
     "/api/v1/executions/{execution_id}",
-    **operation("Cancel an execution", answers={200: Acknowledged}, errors=(403, 404, 409)),
+    **operation("Cancel an execution", answers={200: Acknowledged, 204: LEGACY}, errors=(403, 404, 409)),
 )
 def cancel_execution(execution_id: str, principal: CurrentPrincipal) -> Response:
     """Cancel a running execution: no node starts afterwards."""

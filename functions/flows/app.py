@@ -31,6 +31,7 @@ from shared.web.principals import CurrentPrincipal
 from shared.web.requests import RequestBody, RequestQuery
 
 KIND = "flow"
+LEGACY = "Done; answered to the command line client."
 
 router = APIRouter(tags=["flows"])
 
@@ -103,7 +104,9 @@ def get_flow(flow_id: str, principal: CurrentPrincipal, request: Request) -> Res
 
 @router.put(
     "/api/v1/flows/{flow_id}",
-    **operation("Update a flow", request=UpdateFlow, answers={200: FlowRow}, errors=(400, 403, 404, 413, 422, 503)),
+    **operation(
+        "Update a flow", request=UpdateFlow, answers={200: FlowRow, 204: LEGACY}, errors=(400, 403, 404, 413, 422, 503)
+    ),
 )
 def update_flow(flow_id: str, principal: CurrentPrincipal, body: RequestBody) -> Response:
     """Change a flow; a new definition is a new version, and running executions keep theirs."""
@@ -118,7 +121,7 @@ def update_flow(flow_id: str, principal: CurrentPrincipal, body: RequestBody) ->
 
 @router.delete(
     "/api/v1/flows/{flow_id}",
-    **operation("Delete a flow", answers={200: FlowDeleted}, errors=(403, 404)),
+    **operation("Delete a flow", answers={200: FlowDeleted, 204: LEGACY}, errors=(403, 404)),
 )
 def delete_flow(flow_id: str, principal: CurrentPrincipal) -> Response:
     """Delete a flow; its executions stay readable."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = "Run Signalbox on this machine: API, engine, WebSockets and data in one process."
-EPILOG = "Every other setting is an environment variable, SIGNALBOX_<NAME>; docs/deploy.md lists them."
+EPILOG = "Every other setting is an environment variable, SIGNALBOX_<NAME>; docs/settings.md lists them."
 
 
 def main(arguments: Sequence[str]) -> int:

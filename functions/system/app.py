@@ -18,7 +18,7 @@ from shared.web.app import family_app, lambda_handler
 from shared.web.docs import VERSION, docs_router
 from shared.web.operation import operation
 
-router = APIRouter(tags=["System"])
+router = APIRouter(tags=["system"])
 
 _HEALTH = operation("Whether the server answers", answers={200: Health}, security="none")
 _READY = operation("Whether the server can do its work", answers={200: Health, 503: Health}, security="none")
