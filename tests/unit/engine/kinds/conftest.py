@@ -1,0 +1,54 @@
+"""Calls of node kinds with the real expression language and nothing else."""
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from shared.engine.expressions.base import Scope
+from shared.engine.expressions.javascript import JavaScript
+from shared.engine.expressions.pool import WorkerPool
+from shared.engine.kinds.base import Call, ExecutionFacts, KindServices
+from shared.engine.program import Edge, Node
+
+CallFactory = Callable[..., Call]
+
+
+@pytest.fixture(scope="session")
+def js() -> Iterator[JavaScript]:
+    pool = WorkerPool(1)
+    yield JavaScript(pool)
+    pool.close()
+
+
+@pytest.fixture
+def rows() -> list[tuple[str, str, Any]]:
+    """What the node logged."""
+    return []
+
+
+@pytest.fixture
+def call(js: JavaScript, rows: list[tuple[str, str, Any]]) -> CallFactory:
+    """``call(params, input, shared=…, edges=…)``: one attempt of a node called ``step``."""
+
+    def make(
+        params: dict[str, Any] | None = None, value: Any = None, *, shared: dict[str, Any] | None = None,
+        edges: tuple[str, ...] = (),
+    ) -> Call:  # fmt: skip
+        def log(level: str, message: str, data: dict[str, Any] | None = None) -> None:
+            rows.append((level, message, data))
+
+        return Call(
+            node=Node("step", "any", params or {}, edges=tuple(Edge(action, "END") for action in edges)),
+            params=params or {},
+            input=value,
+            scope=Scope(input=value, shared=shared or {}),
+            execution=ExecutionFacts("e", "o", "a", "d"),
+            attempt=1,
+            idempotency_key="k",
+            services=cast(KindServices, SimpleNamespace(language=js, wall_clock_limit_s=600.0)),
+            log=log,
+        )
+
+    return make

@@ -1,0 +1,67 @@
+"""base, the batch kinds, parallel_batch, notification and the registry."""
+
+from typing import Any
+
+import pytest
+
+from shared.engine.kinds import registry
+from shared.engine.kinds.base import Done, NodeFailed, NodeKind, Registry
+from tests.unit.engine.kinds.conftest import CallFactory
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "output"),
+    [
+        ("base", {"a": 1}, {"a": 1}),
+        ("base", None, None),
+        ("batch", [1, 2], [1, 2]),
+        ("batch", {"items": [1]}, []),
+        ("async_batch", [1], [1]),
+        ("worker_pool", "x", []),
+    ],
+)
+def test_kinds_without_work(call: CallFactory, kind: str, value: Any, output: Any) -> None:
+    """base passes anything on; the batch kinds pass lists on."""
+    found = registry().get(kind)
+    assert found is not None
+    assert found.run(call({}, value)) == Done(output)
+
+
+def test_parallel_batch_is_its_script(call: CallFactory) -> None:
+    """The value of processor_script, which is required."""
+    kind = registry().get("parallel_batch")
+    assert kind is not None
+    assert kind.run(call({"processor_script": "return input.map(x => x * 2)"}, [1, 2])) == Done([2, 4])
+    with pytest.raises(NodeFailed, match="processor_script parameter is required"):
+        kind.run(call({}))
+
+
+def test_notification_writes_an_info_row(call: CallFactory, rows: list[Any]) -> None:
+    """The message is on the execution's log with its channel."""
+    kind = registry().get("notification")
+    assert kind is not None
+    assert kind.run(call({"channel": "ops", "message": {"a": 1}})) == Done(
+        {"status": "sent", "channel": "ops", "message": '{"a":1}'}
+    )
+    assert rows == [("info", '{"a":1}', {"channel": "ops"})]
+    with pytest.raises(NodeFailed, match="message parameter is required"):
+        kind.run(call({}))
+
+
+def test_every_kind_describes_itself() -> None:
+    """The plugin list and the flow schema need a description and an object schema of each kind."""
+    for kind in registry().all():
+        assert kind.description, kind.name
+        assert kind.parameters["type"] == "object", kind.name
+
+
+def test_two_kinds_of_one_name_are_a_programming_error() -> None:
+    """A name cannot silently change its meaning."""
+
+    class Twice(NodeKind):
+        name = "twice"
+
+    found = Registry()
+    found.register(Twice())
+    with pytest.raises(ValueError, match="two node kinds are called twice"):
+        found.register(Twice())
