@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared.engine.expressions.base import Scope, ScriptError
+from shared.engine.expressions.base import LogRow, Scope, ScriptError
 from shared.engine.kinds.base import Answer, Call, Done, ExecutionFacts, KindServices, NodeFailed, Registry, Wait
 from shared.engine.program import Node
 from shared.engine.state import Fact
@@ -145,12 +145,19 @@ class _Attempt:
         return extra["result"] if value is None else value
 
     def _script(self, source: str, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        evaluated = self._services.language.call(source, self._scope, extra=extra)
-        for level, message in evaluated.logs:
-            self._log(level, message)
+        try:
+            evaluated = self._services.language.call(source, self._scope, extra=extra)
+        except ScriptError as error:
+            self._print(error.logs)
+            raise
+        self._print(evaluated.logs)
         if evaluated.shared is not None:
             self._scope = replace(self._scope, shared=evaluated.shared)
         return evaluated.value, evaluated.extra
+
+    def _print(self, rows: list[LogRow]) -> None:
+        for level, message in rows:
+            self._log(level, message)
 
     def _log(self, level: str, message: str, data: dict[str, Any] | None = None) -> None:
         fact: Fact = {"type": "log", "at": clock.now_ms(), "level": level, "message": message}
