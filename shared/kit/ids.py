@@ -39,7 +39,8 @@ class SeededSource:
     """Reproducible randomness for tests and simulations. Never for secrets in service."""
 
     def __init__(self, seed: int) -> None:
-        self._random = _random.Random(seed)
+        # Reproducible on purpose.
+        self._random = _random.Random(seed)  # noqa: S311
 
     def random_bytes(self, count: int) -> bytes:
         return self._random.randbytes(count)

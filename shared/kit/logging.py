@@ -12,4 +12,6 @@ def logger(name: str) -> Logger:
     """The logger of one part of the system; level by ``SIGNALBOX_LOG_LEVEL`` (default INFO)."""
     import os
 
-    return Logger(service="signalbox", child=False, name=f"signalbox.{name}", level=os.environ.get("SIGNALBOX_LOG_LEVEL", "INFO"))
+    return Logger(
+        service="signalbox", child=False, name=f"signalbox.{name}", level=os.environ.get("SIGNALBOX_LOG_LEVEL", "INFO")
+    )

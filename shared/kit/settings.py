@@ -19,17 +19,23 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port the embedded server listens on; 0 picks a free one.")
     data: Path = Field(Path("data"), description="Folder of the embedded system: store, blobs, master key.")
     public_url: str = Field("", description="Base URL callers use; never taken from the Host header.")
-    allow_hosts: list[str] = Field([], description="Hosts, networks and host:port patterns flows may call although private.")
+    allow_hosts: list[str] = Field(
+        [], description="Hosts, networks and host:port patterns flows may call although private."
+    )
     log_level: str = Field("INFO", description="Lowest level of the server's own log.")
     workers: int = Field(8, ge=1, le=256, description="Executions the embedded driver advances at once.")
     script_workers: int = Field(2, ge=1, le=64, description="Warm processes that evaluate scripts.")
     slice_seconds: float = Field(60.0, gt=0, description="Time one advance may run before it yields.")
     max_visits: int = Field(10_000, ge=1, description="Node visits after which an execution fails.")
-    token_secret: SecretStr | None = Field(None, description="Signing secret of session tokens; made on first start when embedded.")
+    token_secret: SecretStr | None = Field(
+        None, description="Signing secret of session tokens; made on first start when embedded."
+    )
     token_secret_id: str = Field("", description="Secrets Manager id of the signing secret (AWS).")
     token_hours: float = Field(24.0, gt=0, description="Life of a session token.")
     open_signup: bool = Field(True, description="Whether anybody may create an account.")
-    bootstrap_secret: str = Field("", description="Secrets Manager id of the first administrator's one-time token (AWS).")
+    bootstrap_secret: str = Field(
+        "", description="Secrets Manager id of the first administrator's one-time token (AWS)."
+    )
     lockout_failures: int = Field(5, ge=1, description="Failed log-ins before an account is locked.")
     lockout_seconds: int = Field(300, ge=1, description="How long a lock lasts.")
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest request body.")
