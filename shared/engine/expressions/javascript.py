@@ -153,11 +153,13 @@ class _Request:
         return ScriptLimit(f"{what} is larger than {self._limits.output} bytes", logs=logs)
 
     def _stop_error(self) -> ScriptError:
-        if self._stopped is not None and "interrupted" in self._stopped:
+        stopped = self._stopped or "the script was stopped"
+        if "interrupted" in stopped:
             return ScriptTimeout(timeout_message(self._limits.time_s), logs=self._logs)
-        if self._stopped is not None and "out of memory" in self._stopped:
+        # The engine throws null when there is no memory left to make an error of.
+        if "out of memory" in stopped or stopped == "null":
             return ScriptLimit(_memory_message(self._limits), logs=self._logs)
-        return ScriptError(self._stopped or "the script was stopped", logs=self._logs)
+        return ScriptError(stopped, logs=self._logs)
 
     def _error(self, answer: dict[str, Any], source: str) -> ScriptError:
         logs = _rows(answer["logs"])

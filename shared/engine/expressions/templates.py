@@ -12,7 +12,7 @@ OPENING = "${"
 VERBATIM = frozenset({"script", "condition_script", "processor_script", "hooks"})
 """Parameters whose text is a script, in which ``${`` belongs to the script's own template literals."""
 
-MOST_UNCLOSED = 16
+MOST_UNCLOSED = 4
 """After so many openings without an end the rest of a text is plain, which keeps the search linear."""
 
 Replace = Callable[[str, bool], Any]
@@ -20,7 +20,7 @@ Replace = Callable[[str, bool], Any]
 
 _CACHED_LENGTH = 4096
 _STRING = r""""(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'"""
-_REGEX = r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.){0,500}\]){1,2000}/"
+_REGEX = r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.){0,100}+\]){1,1000}+/"
 _REST = r"(?P<value>[\w$]+|[)\]])|(?P<space>\s+)|(?P<other>.)"
 _COMMENT = r"(?P<comment>//[^\n]*|/\*.*?(?:\*/|\Z))"
 _AFTER_VALUE = re.compile(rf"{_COMMENT}|(?P<string>{_STRING})|{_REST}", re.DOTALL)

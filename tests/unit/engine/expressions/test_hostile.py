@@ -174,6 +174,13 @@ def test_templates_are_limited_too(js: JavaScript) -> None:
         js.render({"a": "${(() => { for (;;); })()}", "b": "${input.a + 1}"}, SCOPE, limits=QUICK)
 
 
+@pytest.mark.parametrize("value", ["x" * 40_000_000, "€" * 20_000_000, [[{"a": 1}]] * 400_000])
+def test_a_scope_too_large_for_the_limits(js: JavaScript, value: Any) -> None:
+    """Data that does not fit into a script's memory is one clean error."""
+    with pytest.raises(ScriptLimit):
+        js.call("return input.length", Scope(input=value))
+
+
 def test_what_was_printed_before_the_end_is_kept(js: JavaScript) -> None:
     """Rows written before the time or memory was over are on the error."""
     for source in (
