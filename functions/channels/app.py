@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from functions.channels.protocol import Handshake, admit, begin, disconnect, receive
+from shared.adapters.aws.observability import observed
 from shared.kit import json
 from shared.kit.errors import SignalboxError
 from shared.kit.logging import logger
@@ -21,8 +22,8 @@ log = logger("channels")
 Event = dict[str, Any]
 
 
-def handler(event: Event, context: object) -> Event:
-    """The AWS Lambda entry point."""
+def handle(event: Event, context: object) -> Event:
+    """One event."""
     request = event["requestContext"]
     connection_id = request["connectionId"]
     match request["routeKey"]:
@@ -63,3 +64,7 @@ def _refusal(path: str, error: SignalboxError) -> Event:
     response = error_response(path, error)
     body = json.loads(bytes(response.body))
     return {"statusCode": response.status_code, "headers": dict(response.headers), "body": json.dumps(body)}
+
+
+handler = observed("channels", handle)
+"""The AWS Lambda entry point."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.adapters.aws.observability import observed
 from shared.composition import services
 from shared.engine.interpreter import Verdict
 from shared.kit import clock
@@ -21,8 +22,8 @@ _UNSUCCESSFUL = {"failed", "expired", "canceled"}
 Event = dict[str, Any]
 
 
-def handler(event: Event, context: object) -> Event:
-    """The AWS Lambda entry point."""
+def handle(event: Event, context: object) -> Event:
+    """One event."""
     org_id, _, execution_id = event["execution"].partition("/")
     generation = int(event["generation"])
     if event["op"] == "park":
@@ -55,3 +56,7 @@ def _park(org_id: str, execution_id: str, generation: int, wake: int, task_token
         # Something was written after the park was decided: its writer saw no token, so this one ends the park.
         services().driver.wake(org_id, execution_id, generation, task_token)
     return {"parked": parked}
+
+
+handler = observed("engine", handle)
+"""The AWS Lambda entry point."""

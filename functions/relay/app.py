@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.adapters.aws.observability import observed
 from shared.composition import services
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """The AWS Lambda entry point of the stream mappings, with ReportBatchItemFailures."""
+def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """One event of the stream mappings, with ReportBatchItemFailures."""
     from shared.adapters.aws.streams import handle_batch
 
     return handle_batch(services().relay, event)
+
+
+handler = observed("relay", handle)
+"""The AWS Lambda entry point."""

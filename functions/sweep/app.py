@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.adapters.aws.observability import observed
 from shared.composition import services
 from shared.kit.logging import logger
 
 log = logger("sweep")
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, int]:
-    """The AWS Lambda entry point, behind a ``rate(1 minute)`` rule. Running twice is harmless."""
+def handle(event: dict[str, Any], context: object) -> dict[str, int]:
+    """One event, behind a ``rate(1 minute)`` rule. Running twice is harmless."""
     done = {"executions": services().sweep.run(), "deletions": services().identity.resume_deletions()}
     log.info("swept", extra=done)
     return done
+
+
+handler = observed("sweep", handle)
+"""The AWS Lambda entry point."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openapi_schema_validator import OAS31Validator
 
 from shared.web.families import every_route
 from shared.web.openapi import document
@@ -52,8 +53,18 @@ def _ask(where: World, name: str, kind: str) -> Answer:
     return call(where.handler, method, path.format(**where.things), headers=where.headers[kind], json=body)
 
 
+def _is_documented(name: str, answer: Answer) -> None:
+    """The status is one the document lists, and the body fits its schema."""
+    responses = OPERATIONS[name][2]["responses"]
+    assert str(answer.status) in responses, f"{name} answers {answer.status}, which is not documented"
+    schema = responses[str(answer.status)].get("content", {}).get("application/json", {}).get("schema")
+    if schema is not None:
+        OAS31Validator(schema | {"components": DOCUMENT["components"]}).validate(answer.body)
+
+
 def _check(name: str, row: Row, kind: str, answer: Answer) -> None:
     assert answer.status == row.statuses[kind], f"{kind} at {name}: {answer.status} {answer.body}"
+    _is_documented(name, answer)
     if kind not in row.shown:
         assert CANARY.encode() not in answer.raw, f"{kind} at {name} was shown {answer.body}"
         assert CANARY not in repr(answer.headers)

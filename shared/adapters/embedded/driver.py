@@ -1,9 +1,9 @@
 """The embedded driver: a few threads over the same ``advance`` that the state machine calls on AWS.
 
-    start / wake ──▶ queue ──▶ worker: advance ──▶ end       nothing more
-                       ▲                       ├─▶ advance   back into the queue
-                       │                       ├─▶ park      a timer, unless only a signal ends it
-                       └──────── timers ◀──────┴─▶ busy      a timer
+start / wake ──▶ queue ──▶ worker: advance ──▶ end       nothing more
+                   ▲                       ├─▶ advance   back into the queue
+                   │                       ├─▶ park      a timer, unless only a signal ends it
+                   └──────── timers ◀──────┴─▶ busy      a timer
 """
 
 from __future__ import annotations

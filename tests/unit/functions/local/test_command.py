@@ -33,7 +33,9 @@ def test_a_port_that_is_none_is_explained(port: str, capsys: pytest.CaptureFixtu
     assert stopped.value.code == 2 and "0 to 65535" in capsys.readouterr().err
 
 
-def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_cannot_start_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """No stack trace: one line and exit code 1."""
 
     def refuse(given: object, *, demo: bool) -> None:
