@@ -20,6 +20,7 @@ from shared.identity import ACCOUNT_ROLES, Account, Changes, Principal
 from shared.kit.errors import SignalboxError, Unauthorized
 from shared.web.answers import answer, done, page_answer
 from shared.web.app import family_app, lambda_handler
+from shared.web.idempotency import idempotency_id
 from shared.web.operation import PAGING, header, operation, query
 from shared.web.principals import CurrentPrincipal, OptionalPrincipal
 from shared.web.requests import Body, RequestBody, RequestQuery
@@ -59,15 +60,17 @@ def create_account(request: Request, principal: OptionalPrincipal, body: Request
 
     Without credentials it is a sign-up with username and password; the deployment's first becomes its administrator.
     """
-    made = _sign_up(request, body) if principal.is_anonymous else _create(principal, body)
+    made = _sign_up(request, body) if principal.is_anonymous else _create(principal, request, body)
     return answer(account_row(made), 201, {"Location": f"/api/v1/accounts/{made.id}"})
 
 
-def _create(principal: Principal, body: Body) -> Account:
+def _create(principal: Principal, request: Request, body: Body) -> Account:
     principal.require_deployment_admin()
     form = body.read(CreateAccount)
-    accounts = services().identity.accounts
-    return accounts.create(principal, name=form.name, email=form.email, password=form.password, role=form.role)
+    return services().identity.accounts.create(
+        principal, name=form.name, email=form.email, password=form.password, role=form.role,
+        account_id=idempotency_id(request),
+    )  # fmt: skip
 
 
 def _sign_up(request: Request, body: Body) -> Account:
@@ -82,7 +85,9 @@ def _sign_up(request: Request, body: Body) -> Account:
     token = request.headers.get("x-signalbox-bootstrap")
     accounts.require_sign_up(token)
     form = body.read(SignUp)
-    return accounts.sign_up(username=form.username, password=form.password, bootstrap_token=token)
+    return accounts.sign_up(
+        username=form.username, password=form.password, bootstrap_token=token, account_id=idempotency_id(request)
+    )
 
 
 @router.get("/api/v1/accounts/me", **operation("Show my account", answers={200: AccountRow}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from functions.executions.rows import ANSWER_BYTES, take
@@ -25,6 +25,7 @@ from shared.kit.clock import rfc3339
 from shared.kit.errors import InvalidRequest, NotFound
 from shared.web.answers import answer, done, list_answer
 from shared.web.app import family_app, lambda_handler
+from shared.web.idempotency import idempotency_id
 from shared.web.operation import PAGING, operation, query
 from shared.web.paging import list_paging
 from shared.web.principals import CurrentPrincipal
@@ -50,12 +51,12 @@ _LEVEL = query("level", description="Only rows of exactly this level.", enum=lis
         errors=(400, 403, 404, 413, 503),
     ),
 )
-def run_flow(flow_id: str, principal: CurrentPrincipal, body: RequestBody) -> Response:
+def run_flow(flow_id: str, principal: CurrentPrincipal, body: RequestBody, request: Request) -> Response:
     """Execute a flow. Answers at once; the flow runs in the background."""
     principal.require_role("operator")
     flow = services().catalog.get(principal, "flow", flow_id)
     reference = DefinitionRef(principal.org_id, flow.id, flow.revision)
-    view = services().engine.start(principal, reference, _input(body))
+    view = services().engine.start(principal, reference, _input(body), execution_id=idempotency_id(request))
     row = {"execution_id": view.id, "flow_id": flow.id, "status": "running", "created_at": rfc3339(view.started_ms)}
     return answer(row, 201)
 

@@ -47,6 +47,9 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
+    """An account to be. Every attempt of one repeated request has the same ``account_id``."""
+
+    account_id: str
     username: str
     email: str
     name: str
@@ -95,25 +98,35 @@ class Accounts:
 
     # Making
 
-    def create(self, principal: Principal, *, name: str, email: str, password: str, role: str = "user") -> Account:
-        """An account made by an administrator, with an org of its own. Raises Forbidden, Conflict, Unprocessable."""
+    def create(
+        self, principal: Principal, *, name: str, email: str, password: str, role: str = "user",
+        account_id: str | None = None,
+    ) -> Account:  # fmt: skip
+        """An account made by an administrator, with an org of its own. Raises Forbidden, Conflict, Unprocessable.
+
+        A given ``account_id`` that exists already is answered as it is.
+        """
         principal.require_deployment_admin()
         name, address = checked_name(name), checked_email(email)
         checked_password(password)
         administrator = _checked_role(role)
-        draft = _Draft(address, address, name, self._passwords.hash(password), administrator)
+        password_hash = self._passwords.hash(password)
+        draft = _Draft(account_id or ids.uuid7(), address, address, name, password_hash, administrator)
         return self._register(draft, taken="email")
 
-    def sign_up(self, *, username: str, password: str, bootstrap_token: str | None = None) -> Account:
+    def sign_up(
+        self, *, username: str, password: str, bootstrap_token: str | None = None, account_id: str | None = None
+    ) -> Account:
         """An account somebody makes for themselves; the deployment's first becomes its administrator.
 
-        Raises Unauthorized where sign-up is closed, Conflict when the name is taken.
+        Raises Unauthorized where sign-up is closed, Conflict when the name is taken. A given ``account_id`` that exists
+        already is answered as it is.
         """
         needs_token = self.require_sign_up(bootstrap_token)
         username = checked_username(username)
         checked_password(password)
         email = username if "@" in username else f"{username}@{_LOCAL_DOMAIN}"
-        draft = _Draft(username, email, username, self._passwords.hash(password))
+        draft = _Draft(account_id or ids.uuid7(), username, email, username, self._passwords.hash(password))
         return self._register(draft, taken="username", only_first=needs_token)
 
     def require_sign_up(self, token: str | None) -> bool:
@@ -137,7 +150,7 @@ class Accounts:
             deployment = current_deployment()
             if deployment is not None and only_first:
                 raise Unauthorized("The bootstrap token has been used")
-            record = self._new_record(draft, deployment)
+            record = _new_record(draft, deployment)
             tx = Transaction()
             take_number(tx, deployment, record)
             tx.put(record, AccountRecord.pk.does_not_exist())
@@ -152,32 +165,14 @@ class Accounts:
             try:
                 tx.commit()
             except ConditionFailed as failed:
+                earlier = read(AccountRecord, record.pk, "account")
+                if earlier is not None:
+                    return Account.of(earlier)
                 if any(label.startswith("name ") for label in failed.failures):
                     raise Conflict.field(taken, f"{taken.capitalize()} is already used") from None
                 continue
             return Account.of(record)
         raise Unavailable("Too many accounts are being made at once; try again")
-
-    def _new_record(self, draft: _Draft, deployment: Deployment | None) -> AccountRecord:
-        account_id, now = ids.uuid7(), clock.now_ms()
-        first = deployment is None
-        return AccountRecord(
-            account_pk(account_id),
-            "account",
-            account_id=account_id,
-            user_id=1 if deployment is None else int(deployment.last_user_id) + 1,
-            username=draft.username,
-            name=draft.name,
-            email=draft.email,
-            password_hash=draft.password_hash,
-            home_org=DEFAULT_ORG_ID if first else ids.uuid4(),
-            administrator=draft.administrator or first,
-            deleting=False,
-            version=1,
-            epoch=1,
-            created_ms=now,
-            updated_ms=now,
-        )
 
     # Changing
 
@@ -227,6 +222,28 @@ class Accounts:
         """Remove an account and everything that is only its own. Raises Forbidden, NotFound, Conflict."""
         self._deletion.begin(self._visible(principal, account_id), principal)
         self._deletion.finish(account_id)
+
+
+def _new_record(draft: _Draft, deployment: Deployment | None) -> AccountRecord:
+    account_id, now = draft.account_id, clock.now_ms()
+    first = deployment is None
+    return AccountRecord(
+        account_pk(account_id),
+        "account",
+        account_id=account_id,
+        user_id=1 if deployment is None else int(deployment.last_user_id) + 1,
+        username=draft.username,
+        name=draft.name,
+        email=draft.email,
+        password_hash=draft.password_hash,
+        home_org=DEFAULT_ORG_ID if first else ids.uuid4(),
+        administrator=draft.administrator or first,
+        deleting=False,
+        version=1,
+        epoch=1,
+        created_ms=now,
+        updated_ms=now,
+    )
 
 
 def _checked_role(role: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from shared.identity import ANONYMOUS, DEFAULT_ORG_ID, Account, Changes, Identity, Principal
 from shared.identity.orgs import get_org, members, memberships
+from shared.kit import ids
 from shared.kit.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthorized, Unprocessable
 from shared.store.embedded import EmbeddedEngine, Fault, installed
 from shared.store.models.identity import IDENTITY_MODELS
@@ -34,6 +35,17 @@ def test_the_first_account_rules_the_default_org(identity: Identity) -> None:
     org = get_org(second.home_org)
     assert org is not None
     assert org.personal
+
+
+def test_a_sign_up_that_is_tried_again_makes_one_account(identity: Identity) -> None:
+    """Two attempts with the same account id make one account; another id meets the name that is taken."""
+    account_id = ids.uuid7()
+    first = identity.accounts.sign_up(username="ada", password=PASSWORD, account_id=account_id)
+    again = identity.accounts.sign_up(username="ada", password=PASSWORD, account_id=account_id)
+    assert again == first
+    assert first.id == account_id
+    with pytest.raises(Conflict):
+        identity.accounts.sign_up(username="ada", password=PASSWORD, account_id=ids.uuid7())
 
 
 def test_the_default_org_exists_before_anybody_does(identity: Identity) -> None:
