@@ -1,0 +1,88 @@
+"""What stands at the edges of the measured system: where AWS, other hosts and time would be."""
+
+from __future__ import annotations
+
+from scripts.costing.bill import Meter
+from shared.kit import crypto
+from shared.kit.errors import NotFound
+
+
+class StillClock:
+    """Time that passes only when it is told to, or slept away."""
+
+    def __init__(self) -> None:
+        self._now_ms = 1_767_268_800_000.0
+
+    def now_ms(self) -> int:
+        return int(self._now_ms)
+
+    def monotonic(self) -> float:
+        return self._now_ms / 1000
+
+    def sleep(self, seconds: float) -> None:
+        self._now_ms += seconds * 1000
+
+
+class Keys:
+    """A key ring that counts; its wrapping is as long as KMS makes it."""
+
+    name = "arn:aws:kms:us-east-1:123456789012:key/5f8b1c3e-0000-4000-8000-000000000000"
+    _WRAPPING = b"\0" * 152
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def new_data_key(self, context: dict[str, str]) -> tuple[bytes, bytes]:
+        self._meter.bill.key_requests += 1
+        key = crypto.derive(b"k" * 32, context["scope"])
+        return key, self._WRAPPING + key
+
+    def unwrap(self, wrapped: bytes, context: dict[str, str]) -> bytes:
+        self._meter.bill.key_requests += 1
+        return wrapped.removeprefix(self._WRAPPING)
+
+
+class Bucket:
+    """Blobs that are counted."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._blobs: dict[str, bytes] = {}
+
+    def put(self, key: str, data: bytes) -> None:
+        self._meter.bill.blob_puts += 1
+        self._blobs[key] = data
+
+    def get(self, key: str) -> bytes:
+        self._meter.bill.blob_gets += 1
+        if key not in self._blobs:
+            raise NotFound("The stored value is gone")
+        return self._blobs[key]
+
+    def delete(self, key: str) -> None:
+        self._blobs.pop(key, None)
+
+
+class Gateway:
+    """Open WebSockets: everybody is connected, and what is sent is counted."""
+
+    in_use = True
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def accepts(self, connection_id: str) -> bool:
+        return True
+
+    def send(self, connection_id: str, text: str) -> None:
+        self._meter.bill.frames += 1
+
+    def close(self, connection_id: str) -> None:
+        """API Gateway calls ``$disconnect`` itself."""
+
+
+class NoHeart:
+    """Leases need no heartbeat where time stands still."""
+
+    def beat(self, renew: object) -> object:
+        return lambda: None
