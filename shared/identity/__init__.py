@@ -4,7 +4,7 @@ from shared.identity.accounts import ACCOUNT_ROLES, Accounts, Changes
 from shared.identity.authentication import Authenticator
 from shared.identity.deletion import CleanupHook, Departure
 from shared.identity.options import IdentityOptions
-from shared.identity.orgs import DEFAULT_ORG_ID
+from shared.identity.orgs import DEFAULT_ORG_ID, memberships, role_in
 from shared.identity.principal import ANONYMOUS, Dialect, Principal, Role, system_principal
 from shared.identity.service import Identity
 from shared.identity.sessions import Sessions
@@ -28,5 +28,7 @@ __all__ = [
     "Role",
     "Session",
     "Sessions",
+    "memberships",
+    "role_in",
     "system_principal",
 ]

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.identity.principal import Role
+from shared.identity.principal import ROLES, Role
 from shared.kit import clock
-from shared.store.models.identity import Membership, OrgMember, OrgRecord, account_pk, member_sk, membership_sk, org_pk
-from shared.store.transaction import Transaction, put_if_absent, read
+from shared.store.models.identity import (
+    AccountRecord,
+    Membership,
+    OrgMember,
+    OrgRecord,
+    account_pk,
+    member_sk,
+    membership_sk,
+    org_pk,
+)
+from shared.store.transaction import Transaction, put_if_absent, read, read_together
 
 DEFAULT_ORG_ID = "6f1d2a0e-9c55-5b0e-8a57-0d5ba7e2c001"
 """The org that exists from the start, the same in every deployment."""
@@ -43,6 +52,20 @@ def members(org_id: str) -> Sequence[OrgMember]:
 def memberships(account_id: str) -> Sequence[Membership]:
     """Every org of the account, read consistently."""
     return list(Membership.query(account_pk(account_id), Membership.sk.startswith("org#"), consistent_read=True))
+
+
+def role_in(org_id: str, account_id: str) -> Role | None:
+    """The account's role in the org; None for who is no member, or being deleted with the org or without it."""
+    member, account, org = read_together(
+        (OrgMember, org_pk(org_id), member_sk(account_id)),
+        (AccountRecord, account_pk(account_id), "account"),
+        (OrgRecord, org_pk(org_id), "org"),
+    )
+    if not isinstance(member, OrgMember) or not isinstance(account, AccountRecord) or not isinstance(org, OrgRecord):
+        return None
+    if account.deleting or org.deleting:
+        return None
+    return next((role for role in ROLES if role == member.role), None)
 
 
 def add_member(tx: Transaction, org_id: str, account_id: str, role: Role) -> None:

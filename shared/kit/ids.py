@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import random as _random
 import secrets
 import threading
@@ -78,6 +79,18 @@ def uuid7() -> str:
     with _order:
         stamp = (clock.now_ms() & 0xFFFFFFFFFFFF) << 74 | int.from_bytes(_source.random_bytes(9)) & ((1 << 73) - 1)
         _last_uuid7 = stamp = max(stamp, _last_uuid7 + 1)
+    return _uuid7(stamp)
+
+
+def uuid7_of(moment_ms: int, *name: str) -> str:
+    """The UUIDv7 of something that happens once, at this millisecond: the same name always has the same id."""
+    parts = [len(part := text.encode("utf-8", "surrogatepass")).to_bytes(8) + part for text in name]
+    digest = hashlib.sha256(moment_ms.to_bytes(8) + b"".join(parts)).digest()
+    return _uuid7((moment_ms & 0xFFFFFFFFFFFF) << 74 | int.from_bytes(digest) & ((1 << 74) - 1))
+
+
+def _uuid7(stamp: int) -> str:
+    """48 bits of milliseconds and 74 further bits, with version and variant between them."""
     value = (stamp >> 74) << 80 | 0x7 << 76 | ((stamp >> 62) & 0xFFF) << 64 | 0b10 << 62 | stamp & ((1 << 62) - 1)
     return str(uuid.UUID(int=value))
 

@@ -6,7 +6,7 @@ It keeps no state of its own: what must outlive the call travels in ``Wait.state
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -36,16 +36,24 @@ class LogSink(Protocol):
 
 
 class KeyValues(Protocol):
-    """The ``store`` node's data: per account, surviving executions. Every change is atomic."""
+    """The ``store`` node's data: per account, surviving executions. Every change is atomic.
+
+    A key the store cannot keep is InvalidRequest, a value too large for it PayloadTooLarge.
+    """
 
     def get(self, account_id: str, key: str) -> Any:
         """The value; raises KeyError."""
 
-    def set(self, account_id: str, key: str, value: Any, ttl_s: float | None = None) -> None: ...
+    def set(self, account_id: str, key: str, value: Any, ttl_s: float | None = None) -> None:
+        """Store a value, in the place of an older one and of its time to live."""
 
-    def delete(self, account_id: str, key: str) -> bool: ...
+    def delete(self, account_id: str, key: str) -> bool:
+        """Remove a value; whether there was one."""
 
-    def items(self, account_id: str) -> Sequence[tuple[str, Any]]:
+    def keys(self, account_id: str) -> Iterator[str]:
+        """Every live key, in order."""
+
+    def items(self, account_id: str) -> Iterator[tuple[str, Any]]:
         """Every live pair, sorted by key."""
 
     def increment(self, account_id: str, key: str, amount: int | float, operation_id: str) -> int | float:
@@ -61,21 +69,31 @@ class KeyValues(Protocol):
 class Schedules(Protocol):
     """Cron jobs that run a definition. Rows are JSON objects as the cron node shows them."""
 
-    def create(self, execution: ExecutionFacts, spec: Mapping[str, Any]) -> dict[str, Any]: ...
+    def create(self, execution: ExecutionFacts, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a job, or replace the account's job of the same ``id``; its row.
 
-    def list(self, execution: ExecutionFacts) -> list[dict[str, Any]]: ...
+        ``spec`` has ``id``, ``schedule``, ``timezone``, ``flow_id``, ``node_id`` and ``payload`` (an object). Raises
+        InvalidRequest, NotFound for a flow that is not in the org, Conflict when there are too many jobs.
+        """
 
-    def get(self, execution: ExecutionFacts, job_id: str) -> dict[str, Any] | None: ...
+    def list(self, execution: ExecutionFacts) -> list[dict[str, Any]]:
+        """Every job of the account in the org, by id."""
 
-    def delete(self, execution: ExecutionFacts, job_id: str) -> bool: ...
+    def get(self, execution: ExecutionFacts, job_id: str) -> dict[str, Any] | None:
+        """One job with its payload and last executions."""
+
+    def delete(self, execution: ExecutionFacts, job_id: str) -> bool:
+        """Remove a job; whether there was one."""
 
 
 class OperationResults(Protocol):
     """Stored results of operations an author named with ``idempotency_key``."""
 
-    def get(self, org_id: str, key: str) -> Any | None: ...
+    def get(self, org_id: str, key: str) -> Any | None:
+        """The result, or None when there is none or its time is over."""
 
-    def put(self, org_id: str, key: str, value: Any, ttl_s: float) -> None: ...
+    def put(self, org_id: str, key: str, value: Any, ttl_s: float) -> None:
+        """Keep a result for ``ttl_s`` seconds; one that is there already stays."""
 
 
 @dataclass(frozen=True, slots=True)
