@@ -1,0 +1,34 @@
+"""Figures of many runs, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def quantile(times: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of the times lie."""
+    ordered = sorted(times)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+def median(times: Sequence[float]) -> float:
+    """The middle of the times."""
+    return quantile(times, 0.5)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under a header: the first column to the left, the others to the right."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    for row in cells:
+        first, *others = row
+        print(
+            "  ".join(
+                [first.ljust(widths[0]), *(text.rjust(width) for text, width in zip(others, widths[1:], strict=True))]
+            )
+        )
+
+
+def ms(seconds: float) -> str:
+    """``0.01234`` → ``12.34``."""
+    return f"{seconds * 1000:.2f}"
