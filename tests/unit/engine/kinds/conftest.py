@@ -1,4 +1,4 @@
-"""Calls of node kinds with the real expression language and nothing else."""
+"""Calls of node kinds with the real expression language and a client that may call this machine."""
 
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -11,6 +11,7 @@ from shared.engine.expressions.javascript import JavaScript
 from shared.engine.expressions.pool import WorkerPool
 from shared.engine.kinds.base import Call, ExecutionFacts, KindServices
 from shared.engine.program import Edge, Node
+from shared.outbound import OutboundClient, OutboundPolicy
 
 CallFactory = Callable[..., Call]
 
@@ -23,13 +24,20 @@ def js() -> Iterator[JavaScript]:
 
 
 @pytest.fixture
+def http() -> Iterator[OutboundClient]:
+    client = OutboundClient(OutboundPolicy(allow_hosts=("127.0.0.1",)))
+    yield client
+    client.close()
+
+
+@pytest.fixture
 def rows() -> list[tuple[str, str, Any]]:
     """What the node logged."""
     return []
 
 
 @pytest.fixture
-def call(js: JavaScript, rows: list[tuple[str, str, Any]]) -> CallFactory:
+def call(js: JavaScript, http: OutboundClient, rows: list[tuple[str, str, Any]]) -> CallFactory:
     """``call(params, input, shared=…, edges=…)``: one attempt of a node called ``step``."""
 
     def make(
@@ -47,7 +55,7 @@ def call(js: JavaScript, rows: list[tuple[str, str, Any]]) -> CallFactory:
             execution=ExecutionFacts("e", "o", "a", "d"),
             attempt=1,
             idempotency_key="k",
-            services=cast(KindServices, SimpleNamespace(language=js, wall_clock_limit_s=600.0)),
+            services=cast(KindServices, SimpleNamespace(language=js, http=http, wall_clock_limit_s=600.0)),
             log=log,
         )
 
