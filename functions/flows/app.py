@@ -25,6 +25,7 @@ from shared.identity.principal import Principal
 from shared.kit.clock import parse_rfc3339, rfc3339
 from shared.web.answers import answer, done, list_answer
 from shared.web.app import family_app, lambda_handler
+from shared.web.idempotency import idempotency_id
 from shared.web.operation import PAGING, operation, query, schema_of
 from shared.web.paging import list_paging
 from shared.web.principals import CurrentPrincipal
@@ -71,12 +72,18 @@ def list_flows(principal: CurrentPrincipal, asked: RequestQuery) -> Response:
     "/api/v1/flows",
     **operation("Create a flow", request=CreateFlow, answers={201: FlowRow}, errors=(400, 403, 413, 422, 503)),
 )
-def create_flow(principal: CurrentPrincipal, body: RequestBody) -> Response:
+def create_flow(principal: CurrentPrincipal, request: Request, body: RequestBody) -> Response:
     """Create a new flow."""
     principal.require_role("operator")
     given = body.read(CreateFlow)
     flow = services().catalog.create(
-        principal, KIND, given.name, given.definition, description=given.description, tags=given.tags or []
+        principal,
+        KIND,
+        given.name,
+        given.definition,
+        description=given.description,
+        tags=given.tags or [],
+        definition_id=idempotency_id(request),
     )
     return answer(_created(principal, flow), 201, {"Location": f"/api/v1/flows/{flow.id}"})
 
