@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from shared.engine.expressions.base import Language, Scope
 from shared.engine.program import Node
-from shared.outbound import OutboundClient
+
+if TYPE_CHECKING:
+    from shared.outbound import OutboundClient
 
 GENERIC_ACTIONS = ("default", "success")
 """Candidate actions of a node that simply succeeded."""

@@ -1,0 +1,105 @@
+"""Which modules each function loads before its first event: what a cold start pays for, without a clock."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from scripts.template import ROOT, functions
+
+FAMILIES = sorted(function.family for function in functions().values())
+API = sorted(set(FAMILIES) - {"engine", "relay", "sweep"})
+
+DOMAINS = {
+    "accounts": {"identity"},
+    "auth": {"identity"},
+    "channels": {"catalog", "dialects", "engine", "identity", "push"},
+    "engine": {"engine", "vault"},
+    "executions": {"catalog", "dialects", "engine", "identity"},
+    "flows": {"catalog", "engine", "identity"},
+    "relay": set[str](),
+    "secrets": {"identity", "vault"},
+    "sweep": set[str](),
+    "system": {"identity"},
+}
+"""The domains that a family loads with its handler; the others wait in ``shared.composition`` until they are needed."""
+
+NEVER = (
+    "boto3", "cronsim", "fastapi_offline", "psycopg", "quickjs", "requests", "uvicorn", "websockets", "yaml",
+    "shared.adapters.embedded", "shared.store.embedded", "shared.outbound",
+)  # fmt: skip
+"""What no function that answers people loads with its handler."""
+
+RUNNING = (
+    "shared.engine.advance", "shared.engine.attempt", "shared.engine.interpreter", "shared.engine.journal",
+    "shared.engine.expressions.javascript", "shared.engine.expressions.pool",
+)  # fmt: skip
+"""What only runs executions."""
+
+# Forks one process per family, so that the frameworks are imported once. Answers {family: [module, …]}.
+PROGRAM = """
+import fastapi, importlib, json, mangum, os, pynamodb.models, sys
+framework = set(sys.modules)
+loaded = {}
+for family in sys.argv[1:]:
+    read, write = os.pipe()
+    if os.fork() == 0:
+        importlib.import_module(f"functions.{family}.app")
+        with os.fdopen(write, "w") as pipe:
+            json.dump(sorted(sys.modules), pipe)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        loaded[family] = json.load(pipe)
+    os.wait()
+print(json.dumps(loaded))
+"""
+
+
+@cache
+def loaded() -> dict[str, frozenset[str]]:
+    """Modules by family."""
+    command = [sys.executable, "-c", PROGRAM, *FAMILIES]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {family: frozenset(modules) for family, modules in json.loads(done.stdout).items()}
+
+
+def below(family: str, *names: str) -> set[str]:
+    """Loaded modules that are one of ``names`` or lie below one."""
+    return {module for module in loaded()[family] for name in names if f"{module}.".startswith(f"{name}.")}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_function_loads_the_domains_it_serves(family: str) -> None:
+    """No family pays for the domains of another."""
+    found = {module.split(".")[1] for module in below(family, "shared") if "." in module}
+    assert found - {"adapters", "composition", "kit", "store", "web", "outbound"} == DOMAINS[family]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_function_loads_no_other_function(family: str) -> None:
+    """A handler brings its own package only."""
+    assert below(family, "functions") - below(family, f"functions.{family}") == {"functions"}
+
+
+@pytest.mark.parametrize("family", API)
+def test_an_api_function_cannot_run_flows(family: str) -> None:
+    """Interpreter, node kinds, script engines, database drivers and HTTP clients stay out of what answers people."""
+    assert below(family, *NEVER, *RUNNING) == set()
+    assert below(family, "shared.engine.kinds") <= {"shared.engine.kinds", "shared.engine.kinds.base"}
+
+
+@pytest.mark.parametrize("family", ["engine", "relay", "sweep"])
+def test_a_function_without_http_loads_no_http_framework(family: str) -> None:
+    """What machines call is no web application: without FastAPI in the process, its handler loads none."""
+    program = (
+        f"import sys, functions.{family}.app; "
+        "print([name for name in ('fastapi', 'mangum', 'starlette', 'shared.web') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
