@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from shared.catalog import Catalog
     from shared.engine.advance import Advancer
     from shared.engine.expressions.pool import WorkerPool
+    from shared.engine.keyvalues import StoredValues
     from shared.engine.kinds.base import KindServices, Registry
+    from shared.engine.operations import StoredResults
     from shared.engine.ports import Driver
     from shared.engine.repository import ExecutionRepository
+    from shared.engine.schedules import CronSchedules
     from shared.engine.service import Engine
     from shared.engine.sweep import Sweep
-    from shared.identity import Identity
+    from shared.identity import Departure, Identity
     from shared.outbound import OutboundClient
     from shared.push import Connections, Reader, Relay, Sender
     from shared.store.blobs import Blobs
@@ -114,8 +117,26 @@ class Services:
             lockout_seconds=chosen.lockout_seconds,
         )
         identity = Identity.build(self.root_secret, options)
+        # In this order: nothing runs when its definition goes, and nothing that runs loses its secrets first.
+        identity.add_cleanup(self._forget_executions)
+        identity.add_cleanup(lambda departure: self.catalog.forget(departure))
         identity.add_cleanup(lambda departure: self.secrets.forget(departure))
+        identity.add_cleanup(self._forget_schedules)
+        identity.add_cleanup(lambda departure: self.keyvalues.forget(departure))
+        identity.add_cleanup(lambda departure: self.operations.forget(departure))
         return identity
+
+    def _forget_schedules(self, departure: Departure) -> None:
+        from shared.engine.schedules import forget_schedules
+        from shared.identity import memberships
+
+        forget_schedules(departure, [member.org_id for member in memberships(departure.account_id)])
+
+    def _forget_executions(self, departure: Departure) -> None:
+        from shared.engine.departure import cancel_executions, forget_executions
+
+        cancel_executions(self.engine, departure)
+        forget_executions(self.blobs, departure)
 
     def _bootstrap_token(self) -> str | None:
         if not self.settings.bootstrap_secret:
@@ -181,7 +202,32 @@ class Services:
         from shared.engine.expressions.javascript import JavaScript
         from shared.engine.kinds.base import KindServices
 
-        return KindServices(language=JavaScript(self.scripts), http=self.outbound)
+        language = JavaScript(self.scripts)
+        return KindServices(language, self.outbound, self.keyvalues, self.schedules, self.operations)
+
+    @cached_property
+    def keyvalues(self) -> StoredValues:
+        """What flows keep per account."""
+        from shared.engine.keyvalues import StoredValues
+
+        _ = self.store
+        return StoredValues()
+
+    @cached_property
+    def operations(self) -> StoredResults:
+        """Results of operations that authors named."""
+        from shared.engine.operations import StoredResults
+
+        _ = self.store
+        return StoredResults(self.blobs)
+
+    @cached_property
+    def schedules(self) -> CronSchedules:
+        """Flows that run by the clock."""
+        from shared.engine.schedules import CronSchedules
+        from shared.identity import role_in
+
+        return CronSchedules(self.catalog, self.engine, role_in)
 
     # Executions
 

@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
-
-from pynamodb.expressions.update import Action
 
 from shared.engine.cron import Cron
 from shared.engine.kinds.base import ExecutionFacts
 from shared.engine.ports import DefinitionRef
 from shared.engine.views import ExecutionView
-from shared.identity import Departure, Principal, system_principal
+from shared.identity import Departure, Principal, Role, system_principal
 from shared.kit import clock, ids, json
 from shared.kit.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, SignalboxError
 from shared.kit.logging import logger
@@ -79,22 +77,13 @@ class Starter(Protocol):
 class CronSchedules:
     """Implements :class:`shared.engine.kinds.base.Schedules`.
 
-    ``may_run`` says whether an account (second) may still start executions in an org (first), ``orgs`` where an account
-    is a member.
+    ``role_in`` tells which role in an org (first) an account (second) has by now.
     """
 
-    def __init__(
-        self,
-        definitions: Definitions,
-        engine: Starter,
-        *,
-        may_run: Callable[[str, str], bool],
-        orgs: Callable[[str], Sequence[str]],
-    ) -> None:
+    def __init__(self, definitions: Definitions, engine: Starter, role_in: Callable[[str, str], Role | None]) -> None:
         self._definitions = definitions
         self._engine = engine
-        self._may_run = may_run
-        self._orgs = orgs
+        self._role_in = role_in
 
     # The cron node
 
@@ -187,7 +176,7 @@ class CronSchedules:
             return False
         principal = system_principal(job.org_id, job.account_id)
         try:
-            if not self._may_run(job.org_id, job.account_id):
+            if self._role_in(job.org_id, job.account_id) not in ("owner", "admin", "operator"):
                 raise NotFound("The account may no longer run flows in this organisation")
             definition = self._definitions.get(principal, job.kind, job.definition_id)
         except NotFound as error:
@@ -205,24 +194,17 @@ class CronSchedules:
         _move(job, now, [Schedule.last_run_ms.set(view.started_ms), Schedule.runs.set(runs), Schedule.error.remove()])
         return True
 
-    # Ends
 
-    def forget(self, departure: Departure) -> None:
-        """Remove the jobs of orgs that go, and those of an account that goes, wherever it is a member."""
-        for org_id in departure.org_ids:
-            _delete(_of(org_id))
-        for org_id in self._orgs(departure.account_id):
-            _delete(_of(org_id, departure.account_id))
+def forget_schedules(departure: Departure, org_ids: Iterable[str]) -> None:
+    """Remove the jobs of orgs that go, and those of the account in ``org_ids``, where it is a member."""
+    gone = [job for org_id in departure.org_ids for job in _of(org_id)]
+    for job in [*gone, *(job for org_id in org_ids for job in _of(org_id, departure.account_id))]:
+        Transaction().delete(job).commit()
 
 
 def _of(org_id: str, account_id: str | None = None) -> list[Schedule]:
     mine = Schedule.sk.startswith(schedule_sk(account_id, "")) if account_id is not None else None
     return list(Schedule.query(schedules_pk(org_id), mine, consistent_read=True))
-
-
-def _delete(records: Sequence[Schedule]) -> None:
-    for record in records:
-        Transaction().delete(record).commit()
 
 
 def _first_run(cron: Cron, spec: Mapping[str, Any], known: Schedule | None) -> int:
@@ -244,7 +226,7 @@ def _skip_to(job: Schedule, moment_ms: int) -> bool:
     return _update(job, [Schedule.scheduled_ms.set(moment_ms), Schedule.due_ms.set(moment_ms)])
 
 
-def _move(job: Schedule, now: int, actions: Sequence[Action]) -> bool:
+def _move(job: Schedule, now: int, actions: Sequence[Any]) -> bool:
     """Go on to the next moment after ``now``, or be never due again."""
     following = Cron.parse(job.expression, job.timezone).after(now)
     if following is None:
@@ -257,7 +239,7 @@ def _try_later(job: Schedule, now: int) -> None:
         _update(job, [Schedule.due_ms.set(now + RETRY_MS)])
 
 
-def _update(job: Schedule, actions: Sequence[Action]) -> bool:
+def _update(job: Schedule, actions: Sequence[Any]) -> bool:
     seen, job.revision = job.revision, ids.uuid4()
     return update_if(job, [*actions, Schedule.revision.set(job.revision)], Schedule.revision == seen)
 
