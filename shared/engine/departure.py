@@ -1,16 +1,21 @@
-"""Stopping what runs in an org that goes."""
+"""Stopping what runs in an org that goes, and removing what ran."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Protocol
 
 from shared.engine.views import LIVE, ExecutionView, Page
 from shared.identity.deletion import Departure
 from shared.identity.principal import Principal, system_principal
 from shared.kit.errors import Conflict, NotFound
+from shared.store.blobs import Blobs
+from shared.store.models.executions import Alias, Control, ExecutionItem, Summary, alias_pk, execution_pk
+from shared.store.transaction import Transaction
 
 _MANY = 1_000_000
+_BATCH = 50
 
 
 class Executions(Protocol):
@@ -32,3 +37,32 @@ def cancel_executions(engine: Executions, departure: Departure) -> None:
             # It may have ended by itself, or have been cancelled and not ended yet.
             with contextlib.suppress(Conflict, NotFound):
                 engine.cancel(principal, view.id)
+
+
+def forget_executions(blobs: Blobs, departure: Departure) -> None:
+    """Remove every execution of the orgs whose data go. Harmless when called again.
+
+    A worker that still holds one loses its lease with the control item, and appends nothing more.
+    """
+    for org_id in departure.org_ids:
+        for row in list(Summary.by_org.query(org_id)):
+            _forget(blobs, org_id, row)
+
+
+def _forget(blobs: Blobs, org_id: str, row: Summary) -> None:
+    pk = execution_pk(org_id, row.execution_id)
+    Transaction().delete(Control(pk, "control")).commit()
+    blob = re.compile(re.escape(f"{pk.replace('#', '/')}/") + "[0-9a-f-]{36}")
+    # What lists it goes last, so that a removal cut short can be taken up again.
+    items = [item for item in ExecutionItem.query(pk, consistent_read=True) if item.sk != "summary"]
+    for item in items:
+        for text in (item.facts, item.fact, item.outcome, item.blob):
+            for key in set(blob.findall(text or "")):
+                blobs.delete(key)
+    for start in range(0, len(items), _BATCH):
+        tx = Transaction()
+        for item in items[start : start + _BATCH]:
+            tx.delete(item)
+        tx.commit()
+    tx = Transaction().delete(Alias(alias_pk(org_id, int(row.number)), "alias"))
+    tx.delete(Summary(pk, "summary")).commit()

@@ -222,6 +222,20 @@ class Alias(Record):
     execution_id = UnicodeAttribute()
 
 
+class ExecutionItem(Record):
+    """Any item of an execution, for whoever removes it: its key, and the texts that may name blobs."""
+
+    class Meta(TableMeta):
+        table = "executions"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    facts = UnicodeAttribute(null=True)
+    fact = UnicodeAttribute(null=True)
+    outcome = UnicodeAttribute(null=True)
+    blob = UnicodeAttribute(null=True)
+
+
 EXECUTION_MODELS = (Control, Summary, JournalEntry, Snapshot, InboxEntry, WaitRecord, ChildResult, Alias)
 """Every model of the table, for whoever creates it."""
 
