@@ -1,0 +1,1 @@
+"""How node kinds speak to mail servers and databases, over connections the outbound guard has checked."""
