@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from shared.identity import Departure, Principal
 from shared.kit import clock
 from shared.kit.errors import Forbidden, InvalidRequest, NotFound
 from shared.store.models.vault import SecretRecord, account_scope, secret_pk
 from shared.store.transaction import ConditionFailed, Transaction, put_if_absent, read
 from shared.vault.envelope import Envelope
 from shared.vault.redaction import Redactor
+
+if TYPE_CHECKING:
+    from shared.identity import Departure, Principal
 
 KIND = "secrets"
 MAX_KEY = 256
