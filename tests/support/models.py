@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support.standin import Received, Reply
+from tests.support.standin import Received, Reply, StandIn
 
 KEY = "sk-test-key"
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather of a city now.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
 
 _OPENAI_FIELDS = frozenset(
     {
@@ -130,7 +139,7 @@ def openai_answer(content: str | None = "Hello.", *calls: tuple[str, str, str], 
         {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
         for call_id, name, arguments in calls
     ]
-    message = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
     choice = {
         "index": 0,
         "message": message | ({"tool_calls": tool_calls} if calls else {}),
@@ -147,3 +156,14 @@ def anthropic_answer(*blocks: dict[str, Any], stop_reason: str = "end_turn", **f
     head = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5-20250929"}
     tail = {"stop_reason": stop_reason, "stop_sequence": None, "usage": {"input_tokens": 9, "output_tokens": 3}}
     return head | {"content": list(blocks)} | tail | fields
+
+
+def params(server: StandIn, provider: str = "openai", **more: Any) -> dict[str, Any]:
+    """Parameters of a node that asks ``server``."""
+    base = server.url if provider == "anthropic" else f"{server.url}/v1"
+    return {"provider": provider, "api_key": KEY, "model": "m", "prompt": "Hi", "options": {"base_url": base}} | more
+
+
+def sent(server: StandIn) -> Any:
+    """The body of the last request."""
+    return server.received[-1].json

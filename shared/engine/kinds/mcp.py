@@ -9,7 +9,7 @@ from shared.engine.kinds.base import Call, Done, NodeFailed, NodeKind, Outcome
 from shared.engine.kinds.scripting import seconds, text_of
 from shared.engine.mcp import Deadline, Headers, HttpWithSse, Session, StreamableHttp, Transport
 from shared.kit import json
-from shared.outbound import OutboundError
+from shared.outbound import OutboundError, OutboundRefused
 
 DEFAULT_TIMEOUT_MS = 60_000
 LISTS = {
@@ -64,7 +64,8 @@ class ModelContextProtocol(NodeKind):
                 listed = LISTS.get(operation)
                 result = session.list(*listed) if listed else session.call(method, params)
         except OutboundError as error:
-            raise NodeFailed(f"MCP request failed: {error.message}") from None
+            refused = isinstance(error, OutboundRefused)
+            raise NodeFailed(f"MCP request failed: {error.message}", retryable=not refused) from None
         if operation == "executeTool" and result.get("isError") is True:
             raise NodeFailed(f"MCP tool {params['name']} failed: {_texts(result)}", output={"result": result})
         return Done({"result": result})

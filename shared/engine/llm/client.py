@@ -11,7 +11,7 @@ from shared.engine.llm.anthropic import Anthropic
 from shared.engine.llm.base import ChatRequest, Completion, WireFormat
 from shared.engine.llm.openai import OpenAI
 from shared.kit import json
-from shared.outbound import HttpResponse, OutboundError
+from shared.outbound import HttpResponse, OutboundError, OutboundRefused
 
 DEFAULT_TIMEOUT_S = 300.0
 LONGEST_REASON = 500
@@ -70,7 +70,8 @@ def _send(call: Call, request: ChatRequest, idempotency_key: str) -> HttpRespons
             follow_redirects=False,
         )
     except OutboundError as error:
-        raise NodeFailed(f"LLM request failed: {_without_key(error.message, request)}") from None
+        message = f"LLM request failed: {_without_key(error.message, request)}"
+        raise NodeFailed(message, retryable=not isinstance(error, OutboundRefused)) from None
 
 
 def _json(response: HttpResponse) -> Any:

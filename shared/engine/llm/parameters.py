@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from shared.engine.kinds.base import Call, NodeFailed
 from shared.engine.kinds.scripting import DURATION, text_of
@@ -150,9 +150,9 @@ def _number(value: Any, name: str) -> float | None:
     if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
         return value
     try:
-        return float(value) if isinstance(value, str) else _refuse(name)
+        return float(value) if isinstance(value, str) else _no_number(name)
     except ValueError:
-        return _refuse(name)
+        return _no_number(name)
 
 
 def _positive(value: Any, name: str) -> int | None:
@@ -162,5 +162,5 @@ def _positive(value: Any, name: str) -> int | None:
     return None if number is None else int(number)
 
 
-def _refuse(name: str) -> None:
-    raise NodeFailed(f"{name} must be a number", retryable=False)
+def _no_number(name: str) -> NoReturn:
+    raise NodeFailed(f"{name} must be a number", retryable=False) from None

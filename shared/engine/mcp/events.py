@@ -18,9 +18,10 @@ class Event:
 
 def events(lines: Iterable[str]) -> Iterator[Event]:
     """The events in ``lines``, those without data included; one that the stream's end cuts off is dropped."""
-    name, data, retry_ms = "", [], None
+    name, seen = "", False
+    data: list[str] = []
     last_id: str | None = None
-    seen = False
+    retry_ms: int | None = None
     for line in lines:
         if not line:
             if seen:

@@ -21,7 +21,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class HttpWithSse:
-    """Entering opens the stream at ``url`` and learns where messages go, unless the author knows better (``endpoint``)."""
+    """Entering opens the stream at ``url`` and learns where messages go, unless the author says so in ``endpoint``."""
 
     def __init__(
         self,
@@ -68,7 +68,6 @@ class HttpWithSse:
             headers=self._headers.of({"Content-Type": "application/json"}, notification),
             body=json.dumpb(notification),
             timeout_s=self._deadline.remaining_s(),
-            follow_redirects=False,
         )
         check(answer, answer.body)
 

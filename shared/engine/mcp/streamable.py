@@ -52,7 +52,6 @@ class StreamableHttp:
             headers=self._headers.of(self._own | POST_HEADERS, notification),
             body=json.dumpb(notification),
             timeout_s=self._deadline.remaining_s(),
-            follow_redirects=False,
         )
         check(answer, answer.body)
 

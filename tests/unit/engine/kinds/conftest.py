@@ -1,6 +1,7 @@
 """Calls of node kinds with the real expression language and a client that may call this machine."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,8 +13,10 @@ from shared.engine.expressions.pool import WorkerPool
 from shared.engine.kinds.base import Call, ExecutionFacts, KindServices
 from shared.engine.program import Edge, Node
 from shared.outbound import OutboundClient, OutboundPolicy
+from tests.support.standin import Handler, StandIn
 
 CallFactory = Callable[..., Call]
+Serve = Callable[[Handler], StandIn]
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,13 @@ def http() -> Iterator[OutboundClient]:
     client = OutboundClient(OutboundPolicy(allow_hosts=("127.0.0.1",)))
     yield client
     client.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """``serve(handler)``: a server on loopback that answers as the handler says."""
+    with ExitStack() as servers:
+        yield lambda handler: servers.enter_context(StandIn(handler).serving())
 
 
 @pytest.fixture
