@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import io
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +16,10 @@ from urllib3.response import BaseHTTPResponse
 from shared.outbound.errors import OutboundError, OutboundRefused
 
 _CHUNK = 64 * 1024
-_LINE_END = re.compile(r"\r\n|\n|\r")
+# Python has codecs that are no charsets, and some that take very long for hostile input; these are what the web uses.
+_CHARSET = re.compile(
+    r"ascii|utf-(?:16|32)(?:-[bl]e)?|iso8859-\d+|cp\d+|koi8-[rut]|mac-[a-z]+|big5|gb2312|gbk|gb18030|shift_jis|euc_\w+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,13 @@ class HttpResponse:
     def header(self, name: str) -> str | None:
         """The first value of a header, whatever the case of its name."""
         return first_header(self.headers, name)
+
+    def text(self) -> str | None:
+        """The body in the charset the answer names, else in UTF-8; None when it is no text in that."""
+        try:
+            return self.body.decode(text_codec(self.header("content-type")))
+        except UnicodeError:
+            return None
 
 
 class HttpStream:
@@ -63,17 +75,17 @@ class HttpStream:
 
     def lines(self) -> Iterator[str]:
         """Lines of text without their ends (CR, LF or both), each as soon as it is complete."""
-        decoder = codecs.getincrementaldecoder(charset(self.header("content-type")) or "utf-8")("replace")
-        rest = ""
-        for chunk in self.chunks():
-            rest += decoder.decode(chunk)
-            # A carriage return at the end may be the first half of a line end.
-            *lines, rest = _LINE_END.split(rest) if not rest.endswith("\r") else _split_held(rest)
-            yield from lines
-        *lines, rest = _LINE_END.split(rest + decoder.decode(b"", final=True))
-        yield from lines
-        if rest:
-            yield rest
+        charset = codecs.getincrementaldecoder(text_codec(self.header("content-type")))("replace")
+        decoder = io.IncrementalNewlineDecoder(charset, translate=True)
+        parts: list[str] = []
+        for chunk in itertools.chain(self.chunks(), (b"",)):
+            begun, *others = decoder.decode(chunk, final=not chunk).split("\n")
+            parts.append(begun)
+            for other in others:
+                yield "".join(parts)
+                parts = [other]
+        if last := "".join(parts):
+            yield last
 
     def _read(self) -> bytes:
         try:
@@ -95,26 +107,21 @@ class HttpStream:
         self._raw.close()
 
 
-def _split_held(text: str) -> list[str]:
-    *lines, rest = _LINE_END.split(text[:-1])
-    return [*lines, rest + "\r"]
-
-
 def first_header(headers: Mapping[str, list[str]], name: str) -> str | None:
     """The first value of a header, whatever the case of its name."""
     wanted = name.lower()
     return next((values[0] for found, values in headers.items() if found.lower() == wanted and values), None)
 
 
-def charset(content_type: str | None) -> str | None:
-    """The charset a Content-Type names, if Python knows it."""
+def text_codec(content_type: str | None) -> str:
+    """Python's codec for the charset a Content-Type names, else UTF-8, with or without its mark."""
     message = Message()
     message["content-type"] = content_type or ""
-    name = message.get_content_charset()
     try:
-        return codecs.lookup(name).name if name else None
-    except LookupError:
-        return None
+        name = codecs.lookup(message.get_content_charset() or "utf-8").name
+    except (LookupError, ValueError):
+        return "utf-8-sig"
+    return name if name != "utf-8" and _CHARSET.fullmatch(name) else "utf-8-sig"
 
 
 def timed_out(error: BaseException | None) -> bool:

@@ -71,6 +71,7 @@ class Target:
 def parse_url(text: str) -> Target:
     """The target of an http or https URL. Raises OutboundRefused with what is wrong with it."""
     text = text.strip(" \t\r\n")
+    text = text.encode("utf-8", "replace").decode()
     if _CONTROL.search(text):
         raise OutboundRefused("the URL contains a line break or another control character")
     match = _URL.match(text)
@@ -91,7 +92,12 @@ def parse_url(text: str) -> Target:
 
 def follow(target: Target, location: str) -> Target:
     """The target a Location header names, relative to ``target``."""
-    return parse_url(urljoin(target.url, location.strip(" \t")))
+    try:
+        # The head of an answer is read as Latin-1, but servers send UTF-8.
+        location = location.encode("latin-1").decode("utf-8", "replace")
+        return parse_url(urljoin(target.url, location.strip(" \t")))
+    except ValueError:
+        raise OutboundRefused(f"{target.label} redirects to a malformed URL") from None
 
 
 def check_port(port: int) -> int:
