@@ -164,7 +164,8 @@ class CronSchedules:
             log.warning(
                 "a scheduled run was refused", extra={"org_id": job.org_id, "job_id": job.job_id, "reason": str(error)}
             )
-            return _move(job, now, [Schedule.error.set(str(error))])
+            _settle(job, now, [Schedule.error.set(str(error))])
+            return False
         except Exception:
             _try_later(job, now)
             raise
@@ -191,7 +192,7 @@ class CronSchedules:
         )
         run = {"id": view.id, "scheduled_time": clock.rfc3339(latest), "started_at": clock.rfc3339(view.started_ms)}
         runs = json.dumps([run, *json.loads(job.runs)][:RUNS_SHOWN])
-        _move(job, now, [Schedule.last_run_ms.set(view.started_ms), Schedule.runs.set(runs), Schedule.error.remove()])
+        _settle(job, now, [Schedule.last_run_ms.set(view.started_ms), Schedule.runs.set(runs), Schedule.error.remove()])
         return True
 
 
@@ -223,11 +224,22 @@ def _first_run(cron: Cron, spec: Mapping[str, Any], known: Schedule | None) -> i
 
 def _skip_to(job: Schedule, moment_ms: int) -> bool:
     """Leave out the moments before this one; False when someone else changed the job."""
+    job.scheduled_ms = moment_ms
     return _update(job, [Schedule.scheduled_ms.set(moment_ms), Schedule.due_ms.set(moment_ms)])
 
 
-def _move(job: Schedule, now: int, actions: Sequence[Any]) -> bool:
+def _settle(job: Schedule, now: int, actions: Sequence[Any]) -> None:
     """Go on to the next moment after ``now``, or be never due again."""
+    moment, current = job.scheduled_ms, job
+    # A run that begins by scheduling itself replaces its job before this; the moment is done all the same.
+    while not _move(current, now, actions):
+        found = read(Schedule, job.pk, job.sk)
+        if found is None or found.scheduled_ms != moment:
+            return
+        current = found
+
+
+def _move(job: Schedule, now: int, actions: Sequence[Any]) -> bool:
     following = Cron.parse(job.expression, job.timezone).after(now)
     if following is None:
         return _update(job, [*actions, Schedule.due_ms.remove()])
@@ -245,13 +257,17 @@ def _update(job: Schedule, actions: Sequence[Any]) -> bool:
 
 
 def _row(record: Schedule) -> dict[str, Any]:
+    now, following = clock.now_ms(), None
+    if record.due_ms is not None:
+        due_now = record.scheduled_ms <= now
+        following = Cron.parse(record.expression, record.timezone).after(now) if due_now else int(record.scheduled_ms)
     return {
         "id": record.job_id,
         "entry_id": _entry_id(record.job_id),
         "schedule": record.expression,
         "flow_id": record.definition_id,
         "node_id": record.node_id,
-        "next_run_time": clock.rfc3339(int(record.scheduled_ms)) if record.due_ms is not None else None,
+        "next_run_time": clock.rfc3339(following) if following is not None else None,
         "last_run_time": clock.rfc3339(int(record.last_run_ms)) if record.last_run_ms is not None else None,
         "created_at": clock.rfc3339(int(record.created_ms)),
     }
