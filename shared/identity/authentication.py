@@ -25,7 +25,7 @@ from shared.store.models.identity import (
     membership_sk,
     revoked_sk,
 )
-from shared.store.transaction import read_together
+from shared.store.transaction import read_each
 
 BASIC_SECONDS = 60.0
 """How long a password that was right is believed without checking it again."""
@@ -112,7 +112,7 @@ class Authenticator:
         account_id, token_id, home = (_text(claims, name) for name in ("sub", "jti", "org"))
         acting = _acting(org, home)
         pk = account_pk(account_id)
-        account, membership, revoked = read_together(
+        account, membership, revoked = read_each(
             (AccountRecord, pk, "account"),
             (Membership, pk, membership_sk(acting)),
             (RevokedSession, pk, revoked_sk(token_id)),
@@ -150,7 +150,7 @@ class Authenticator:
         """The principal, unless the account is gone or its password was changed since it was verified."""
         acting = _acting(org, verified.home_org)
         pk = account_pk(verified.account_id)
-        account, membership = read_together((AccountRecord, pk, "account"), (Membership, pk, membership_sk(acting)))
+        account, membership = read_each((AccountRecord, pk, "account"), (Membership, pk, membership_sk(acting)))
         if not isinstance(account, AccountRecord) or account.deleting or account.epoch != verified.epoch:
             return None
         return _principal(account, membership, acting, _dialect(dialect, None, "legacy"), "basic", "")

@@ -27,8 +27,8 @@ class Lockout:
     def _pk(self, name: str) -> str:
         return failures_pk(crypto.digest(self._key, fold(name)))
 
-    def refuse_locked(self, name: str) -> None:
-        """Raise TooManyRequests while the name is locked.
+    def refuse_locked(self, name: str) -> bool:
+        """Raise TooManyRequests while the name is locked; answers whether failures are recorded.
 
         Asked before a password is checked, to save the work, and again after it was right: a guess counts only if fewer
         failures than the limit were recorded by then, however many guesses ran side by side.
@@ -36,6 +36,7 @@ class Lockout:
         record = read(LoginFailures, self._pk(name), "failures")
         if record is not None and record.locked_until_ms > clock.now_ms():
             raise self._locked(int(record.locked_until_ms))
+        return record is not None
 
     def _locked(self, until_ms: int) -> TooManyRequests:
         seconds = max(1, -(-(until_ms - clock.now_ms()) // 1000))
@@ -79,10 +80,8 @@ class Lockout:
         return True
 
     def succeeded(self, name: str) -> None:
-        """Forget the failures of a name that is not locked."""
+        """Forget the failures of a name that is not locked; for a name that :meth:`refuse_locked` found some of."""
         pk = self._pk(name)
-        if read(LoginFailures, pk, "failures") is None:
-            return
         try:
             Transaction().delete(LoginFailures(pk, "failures"), LoginFailures.locked_until_ms == 0).commit()
         except ConditionFailed:

@@ -53,8 +53,8 @@ class Sessions:
         if record is None or not right:
             self._lockout.failed(name)
             raise Unauthorized("The user name or the password is wrong")
-        self._lockout.refuse_locked(name)
-        self._lockout.succeeded(name)
+        if self._lockout.refuse_locked(name):
+            self._lockout.succeeded(name)
         self._renew_hash(record, password)
         return record
 

@@ -26,12 +26,15 @@ Handler = Callable[[ChangeRecord], None]
 Place = tuple[str, str]
 """A channel's partition key, and one of its listeners or "" for all."""
 
+Hint = tuple[str, str, str, str]
+"""A change record's table, keys and event."""
+
 
 class Relay:
     """Sends what happened to whoever listens. ``readers`` are named by a listener's projection.
 
     A connection younger than ``young_ms`` that cannot be found is taken for one whose handshake is under way.
-    ``others`` see every record too.
+    ``others`` see the records too.
     """
 
     def __init__(
@@ -48,19 +51,19 @@ class Relay:
     def handle(self, records: Iterable[ChangeRecord]) -> list[int]:
         """Act on records in order; the sequences of those that must come again.
 
-        Records that name the same place are one hint, because the journal is read after all of them were committed. One
-        that fails holds up nothing else.
+        Records that name the same place are one hint, because the journal is read after all of them were committed; so
+        are, to the others, records of one item and event. One that fails holds up nothing else.
         """
         failed: list[int] = []
         done: set[Place] = set()
+        told: set[Hint] = set()
         for record in records:
             try:
                 place = _place(record)
                 if place is not None and place not in done and self._sender.in_use:
                     self._deliver_to(*place)
                     done.add(place)
-                for handler in self._others:
-                    handler(record)
+                self._tell(record, told)
             except SignalboxError as error:
                 log.warning("change record not handled yet", extra={"sequence": record.sequence, "reason": str(error)})
                 failed.append(record.sequence)
@@ -68,6 +71,13 @@ class Relay:
                 log.exception("change record not handled", extra={"sequence": record.sequence})
                 failed.append(record.sequence)
         return failed
+
+    def _tell(self, record: ChangeRecord, told: set[Hint]) -> None:
+        hint = (record.table, record.keys["pk"]["S"], record.keys["sk"]["S"], record.event)
+        if hint not in told:
+            for handler in self._others:
+                handler(record)
+            told.add(hint)
 
     def _deliver_to(self, pk: str, connection_id: str) -> None:
         for listener in self._connections.listeners(pk):

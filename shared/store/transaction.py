@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pynamodb.exceptions import PynamoDBException, TransactGetError, TransactWriteError
+from pynamodb.exceptions import GetError, PynamoDBException, TransactGetError, TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactGet
@@ -269,3 +269,30 @@ def read_together(*keys: tuple[type[Record], str, str]) -> list[Record | None]:
 
     persist(send, lambda error: None)
     return found
+
+
+def read_each(*keys: tuple[type[Record], str, str]) -> list[Record | None]:
+    """Up to 100 records of one table in one request, each read consistently; None where there is none or it expired.
+
+    Half the price of :func:`read_together`, and writers are never in its way: for records that need not agree.
+    """
+    if not keys:
+        return []
+    table: Any = keys[0][0]._get_connection()
+    models = {(pk, sk): model for model, pk, sk in keys}
+    found: dict[tuple[str, str], Record] = {}
+
+    def send() -> None:
+        wanted = [{"pk": pk, "sk": sk} for pk, sk in models if (pk, sk) not in found]
+        answer = table.batch_get_item(wanted, consistent_read=True)
+        for item in answer["Responses"].get(table.table_name, []):
+            place = item["pk"]["S"], item["sk"]["S"]
+            found[place] = models[place].from_raw_data(item)
+        if answer["UnprocessedKeys"]:
+            throttled = {"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "Some keys were left"}}
+            raise GetError("Some keys were left", ClientError(throttled, "BatchGetItem"))
+
+    persist(send, lambda error: None)
+    now = clock.now_ms()
+    rows = [found.get((pk, sk)) for _, pk, sk in keys]
+    return [None if row is None or row.is_expired(now) else row for row in rows]

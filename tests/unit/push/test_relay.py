@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -194,6 +195,23 @@ def test_other_handlers_see_every_record(store: EmbeddedEngine) -> None:
     records = store.stream.read(0)
     assert relay.handle(records) == [records[0].sequence]
     assert seen == [record.sequence for record in records]
+
+
+def test_other_handlers_see_changes_of_one_item_once(store: EmbeddedEngine) -> None:
+    """Changes of an item that come together are one hint; a failed one is not, and another event is another hint."""
+    seen: list[int] = []
+
+    def note(record: ChangeRecord) -> None:
+        seen.append(record.sequence)
+        if len(seen) == 1:
+            raise ValueError("first")
+
+    journal_grows(0)
+    (made,) = store.stream.read(0)
+    changes = [replace(made, sequence=made.sequence + number, event="MODIFY") for number in range(1, 5)]
+    relay = Relay(Connections(), RecordingSender(), {}, others=[note])
+    assert relay.handle([*changes, made]) == [changes[0].sequence]
+    assert seen == [changes[0].sequence, changes[1].sequence, made.sequence]
 
 
 def test_two_relays_at_once_send_each_message_once_in_order(store: EmbeddedEngine) -> None:

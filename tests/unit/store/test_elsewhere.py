@@ -9,7 +9,15 @@ import pytest
 from moto import mock_aws
 
 from shared.store.base import table_definitions
-from shared.store.transaction import ConditionFailed, Transaction, put_if_absent, read, read_together, update_if
+from shared.store.transaction import (
+    ConditionFailed,
+    Transaction,
+    put_if_absent,
+    read,
+    read_each,
+    read_together,
+    update_if,
+)
 from tests.unit.store.conftest import Thing, Versioned
 
 
@@ -46,4 +54,8 @@ def test_everything_works_through_botocore() -> None:
     first, second = read_together((Thing, "o", "2"), (Thing, "o", "1"))
     assert first is None
     assert isinstance(second, Thing)
+    missing, same = read_each((Thing, "o", "2"), (Thing, "o", "1"))
+    assert missing is None
+    assert isinstance(same, Thing)
+    assert same.amount == second.amount
     assert [thing.sk for thing in Thing.by_rank.query("g")] == ["1"]

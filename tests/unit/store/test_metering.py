@@ -9,7 +9,7 @@ import pytest
 from pynamodb.exceptions import PynamoDBException
 
 from shared.store.embedded import EmbeddedEngine, StoreRequest
-from shared.store.transaction import ConditionFailed, Transaction, put_if_absent, read_together
+from shared.store.transaction import ConditionFailed, Transaction, put_if_absent, read_each, read_together
 from tests.unit.store.conftest import Thing
 
 BASE = len("pk" + "o" + "sk" + "1" + "note")
@@ -68,6 +68,7 @@ def test_get(engine: EmbeddedEngine, size: int, units: int) -> None:
     _thing(size).save()
     assert _measured(engine, lambda: Thing.get("o", "1", consistent_read=True)).read_units == units
     assert _measured(engine, lambda: Thing.get("o", "1")).read_units == units / 2
+    assert _measured(engine, lambda: read_each((Thing, "o", "1"))).read_units == units
     assert _measured(engine, lambda: read_together((Thing, "o", "1"))).read_units == 2 * units
 
 

@@ -18,6 +18,7 @@ from shared.store.transaction import (
     is_condition_failure,
     put_if_absent,
     read,
+    read_each,
     read_together,
     update_and_read,
     update_if,
@@ -231,3 +232,26 @@ def test_update_and_read_loads_the_outcome(engine: EmbeddedEngine) -> None:
     assert (record.amount, record.note) == (2, "kept")
     assert update_and_read(record, [Thing.amount.set(9)], Thing.amount == 1) is False
     assert Thing.get("o", "1").amount == 2
+
+
+def test_each_record_is_read_consistently(engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records come in the order asked for, None for what is missing or over, and what the store left is asked again."""
+    assert read_each() == []
+    for sk, ttl in (("1", None), ("2", None), ("3", 1)):
+        put_if_absent(Thing("o", sk, note="x" * 100, ttl=ttl))
+    engine.faults = script = Script()
+    monkeypatch.setattr("shared.store.embedded.reads.BATCH_LIMIT", 150)
+    watch = Stopwatch()
+    with clock.use(watch):
+        found = read_each((Thing, "o", "2"), (Thing, "o", "nowhere"), (Thing, "o", "1"), (Thing, "o", "3"))
+    assert [None if row is None else row.sk for row in found] == ["2", None, "1", None]
+    assert [operation for operation, _ in script.requests] == ["BatchGetItem"] * 3
+    assert all(request["RequestItems"]["signalbox-things"]["ConsistentRead"] for _, request in script.requests)
+
+
+def test_records_the_store_never_gives_are_contended(engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that leaves keys out to the end raises Contention rather than taking them for missing."""
+    put_if_absent(Thing("o", "1"))
+    monkeypatch.setattr("shared.store.embedded.reads.BATCH_LIMIT", 0)
+    with clock.use(Stopwatch()), pytest.raises(Contention):
+        read_each((Thing, "o", "1"))
