@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import idna
-from requests.utils import requote_uri
 
 from shared.outbound.addresses import Address
 from shared.outbound.errors import OutboundRefused
@@ -21,6 +20,7 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{0,5}))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORTS = {"http": 80, "https": 443}
 
@@ -86,8 +86,13 @@ def parse_url(text: str) -> Target:
     if authority is None:
         raise OutboundRefused("the URL's host or port is malformed")
     port = check_port(int(authority["port"])) if authority["port"] else _PORTS[scheme]
-    path = match["path"].replace("\\", "%5C") or "/"
-    return Target(scheme, parse_host(authority["host"]), port, requote_uri(path + (match["query"] or "")))
+    path = match["path"] or "/"
+    return Target(scheme, parse_host(authority["host"]), port, _escaped(path + (match["query"] or "")))
+
+
+def _escaped(path: str) -> str:
+    """What may not stand in a URL is percent-encoded; a percent sign only where it begins no code."""
+    return quote(_LONE_PERCENT.sub("%25", path), safe="%/?:@!$&'()*+,;=-._~")
 
 
 def follow(target: Target, location: str) -> Target:
