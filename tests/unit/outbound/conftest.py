@@ -81,10 +81,10 @@ class Server:
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list)
+    port: int = 0
 
-    @property
-    def port(self) -> int:
-        return int(self.listener.getsockname()[1])
+    def __post_init__(self) -> None:
+        self.port = self.listener.getsockname()[1]
 
     def url(self, path: str = "/", host: str = "127.0.0.1", scheme: str = "http") -> str:
         return f"{scheme}://{host}:{self.port}{path}"
