@@ -139,3 +139,40 @@ class SseServer(_Server):
                 yield b": still here\r\n\r\n"
             else:
                 yield f"event: message\r\ndata: {json.dumps(message)}\r\n\r\n".encode()
+
+
+class StatelessServer:
+    """Protocol version 2026-07-28 and nothing else: no handshake, everything in each request's body and head."""
+
+    def __init__(self, answers: dict[str, Answer | Callable[[Any], Answer]], *, marked: str | None = None) -> None:
+        self.answers = answers
+        self.marked = marked
+        self.methods: list[str] = []
+
+    def __call__(self, request: Received) -> Reply:
+        message = request.json
+        head = {"jsonrpc": "2.0", "id": message["id"]}
+        self.methods.append(message["method"])
+        problem = self._problem(request.headers, message)
+        if problem is not None:
+            return Reply(head | {"error": {"code": -32020, "message": f"Header mismatch: {problem}"}}, 400)
+        if message["method"] not in self.answers:
+            return Reply(head | {"error": {"code": -32601, "message": "Method not found"}}, 404)
+        answer = self.answers[message["method"]]
+        return Reply(head | (answer(message["params"]) if callable(answer) else answer))
+
+    def _problem(self, headers: dict[str, str], message: Any) -> str | None:
+        meta = message["params"].get("_meta", {})
+        version = meta.get("io.modelcontextprotocol/protocolVersion")
+        named = message["params"].get("name", message["params"].get("uri"))
+        if version != "2026-07-28" or headers.get("mcp-protocol-version") != version:
+            return "MCP-Protocol-Version"
+        if "io.modelcontextprotocol/clientInfo" not in meta or "io.modelcontextprotocol/clientCapabilities" not in meta:
+            return "_meta"
+        if headers.get("mcp-method") != message["method"] or "mcp-session-id" in headers:
+            return "Mcp-Method"
+        if headers.get("mcp-name") != named:
+            return "Mcp-Name"
+        if self.marked and message["method"] == "tools/call" and self.marked not in headers:
+            return self.marked
+        return None

@@ -5,7 +5,7 @@ Source: Model Context Protocol Specification 2024-11-05, Transports.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Self
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -22,6 +22,8 @@ _PORTS = {"http": 80, "https": 443}
 
 class HttpWithSse:
     """Entering opens the stream at ``url`` and learns where messages go, unless the author says so in ``endpoint``."""
+
+    stateless = False
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class HttpWithSse:
         )
         check(answer, answer.body)
 
-    def exchange(self, request: Message) -> Message:
+    def exchange(self, request: Message, headers: Mapping[str, str] | None = None) -> Message:
         self.notify(request)
         for event in self._events:
             if event.name == "message" and event.data:

@@ -1,25 +1,29 @@
 """JSON-RPC 2.0 with an MCP server: the handshake, requests, and what the server may ask meanwhile.
 
-Source: Model Context Protocol Specification, Lifecycle; Pagination.
+    initialize ──accepted──▶ a session, until the transport is left
+        └──────unknown────▶ requests that carry everything themselves (version 2026-07-28)
+
+Source: Model Context Protocol Specification, Lifecycle; Versioning and Compatibility; Pagination.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from shared.engine.kinds.base import NodeFailed
+from shared.engine.mcp import stateless
 from shared.kit import clock
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-"""What is spoken, the preferred one first."""
+"""What can be agreed on in a handshake, the preferred one first."""
 
 CLIENT = {"name": "signalbox", "version": "1"}
 MOST_PAGES = 100
 
 METHOD_NOT_FOUND = -32601
-_PERMANENT = frozenset({-32700, -32600, METHOD_NOT_FOUND, -32602, -32002})
-"""Malformed, unknown method, bad parameters, unknown resource: another attempt would get the same answer."""
+_PERMANENT = frozenset({-32700, -32600, -32602, -32002, *stateless.UNDERSTOOD_ERRORS})
+"""Malformed, bad parameters, unknown resource or method: another attempt would get the same answer."""
 
 Message = dict[str, Any]
 
@@ -39,11 +43,22 @@ class Deadline:
         return left
 
 
+class ServerError(NodeFailed):
+    """The server answered with a JSON-RPC error; ``code`` is its number, if it has one."""
+
+    def __init__(self, message: str, *, code: Any, retryable: bool) -> None:
+        super().__init__(message, retryable=retryable)
+        self.code = code
+
+
 class Transport(Protocol):
     """Carries messages to one server."""
 
-    def exchange(self, request: Message) -> Message:
-        """Send a request and answer its response."""
+    stateless: bool
+    """Whether it can do without a handshake."""
+
+    def exchange(self, request: Message, headers: Mapping[str, str] | None = None) -> Message:
+        """Send a request, with ``headers`` where the transport has them, and answer its response."""
 
     def notify(self, notification: Message) -> None:
         """Send a message that has no response."""
@@ -53,16 +68,23 @@ class Transport(Protocol):
 
 
 class Session:
-    """A session with one server, from the handshake on."""
+    """All that one operation asks of a server."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._stateless = False
         self._last_id = 0
 
     def initialize(self) -> None:
         """Agree on a version of the protocol. Raises NodeFailed when there is no common one."""
         offer = {"protocolVersion": PROTOCOL_VERSIONS[0], "capabilities": {}, "clientInfo": CLIENT}
-        version = self.call("initialize", offer).get("protocolVersion")
+        try:
+            version = self.call("initialize", offer).get("protocolVersion")
+        except ServerError as error:
+            if not self._transport.stateless or error.code not in stateless.UNDERSTOOD_ERRORS:
+                raise
+            self._stateless = True
+            return
         if version not in PROTOCOL_VERSIONS:
             spoken = ", ".join(PROTOCOL_VERSIONS)
             raise NodeFailed(f"MCP server speaks version {version} of the protocol, not {spoken}", retryable=False)
@@ -71,13 +93,30 @@ class Session:
 
     def call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """The result of one request. Raises NodeFailed with the server's message when it is an error."""
+        try:
+            return self._call(method, params, {})
+        except ServerError as error:
+            if not self._stateless or error.code != stateless.HEADER_MISMATCH or method != "tools/call":
+                raise
+        # The tool wants some of its arguments repeated in the head; its schema says which.
+        tools = self.list("tools/list", "tools")["tools"]
+        schema = next((tool.get("inputSchema") for tool in tools if tool.get("name") == params["name"]), None)
+        return self._call(method, params, stateless.parameter_headers(schema, params["arguments"]))
+
+    def _call(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
         self._last_id += 1
-        response = self._transport.exchange({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
+        request: Message = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
+        if self._stateless:
+            request["params"] = stateless.with_metadata(params, CLIENT)
+            headers = headers | stateless.standard_headers(request)
+        response = self._transport.exchange(request, headers)
         if "error" in response:
-            raise _failure(response["error"])
+            raise failure(response["error"])
         result = response.get("result")
         if not isinstance(result, dict):
             raise NodeFailed("MCP server sent a response without a result")
+        if result.get("resultType", "complete") != "complete":
+            raise NodeFailed("MCP server asks for input that a flow cannot give", retryable=False)
         return result
 
     def list(self, method: str, name: str) -> dict[str, Any]:
@@ -87,7 +126,7 @@ class Session:
         for _ in range(MOST_PAGES):
             result = self.call(method, cursor)
             page = result.get(name)
-            entries += page if isinstance(page, list) else []
+            entries += [entry for entry in page if isinstance(entry, dict)] if isinstance(page, list) else []
             if not result.get("nextCursor"):
                 return {name: entries}
             cursor = {"cursor": result["nextCursor"]}
@@ -123,7 +162,8 @@ def _reply_to(request: Message) -> Message:
     return head | {"error": {"code": METHOD_NOT_FOUND, "message": "this client does not offer that"}}
 
 
-def _failure(error: Any) -> NodeFailed:
+def failure(error: Any) -> ServerError:
+    """The exception for a JSON-RPC error."""
     error = error if isinstance(error, dict) else {}
     code, message = error.get("code"), str(error.get("message") or "no reason given")[:500]
-    return NodeFailed(f"MCP error: {message} ({code})", retryable=code not in _PERMANENT)
+    return ServerError(f"MCP error: {message} ({code})", code=code, retryable=code not in _PERMANENT)

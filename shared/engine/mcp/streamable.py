@@ -5,6 +5,7 @@ Source: Model Context Protocol Specification 2025-11-25, Transports.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
 from shared.engine.kinds.base import NodeFailed
@@ -21,6 +22,8 @@ RECONNECT_MS = 1_000
 
 class StreamableHttp:
     """One session with the server at ``url``; leaving ends the session if the server keeps one."""
+
+    stateless = True
 
     def __init__(self, http: OutboundClient, url: str, headers: Headers, deadline: Deadline) -> None:
         self._http = http
@@ -55,10 +58,10 @@ class StreamableHttp:
         )
         check(answer, answer.body)
 
-    def exchange(self, request: Message) -> Message:
-        headers = self._headers.of(self._own | POST_HEADERS, request)
+    def exchange(self, request: Message, headers: Mapping[str, str] | None = None) -> Message:
+        head = self._headers.of({**self._own, **POST_HEADERS, **(headers or {})}, request)
         limit = self._deadline.remaining_s()
-        with self._http.stream("POST", self._url, headers=headers, body=json.dumpb(request), timeout_s=limit) as answer:
+        with self._http.stream("POST", self._url, headers=head, body=json.dumpb(request), timeout_s=limit) as answer:
             self._accept(answer, request)
             if not is_events(answer):
                 return self._response(parse(answer.read()), request)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from shared.engine.kinds.base import NodeFailed
+from shared.engine.mcp.session import ServerError
 from shared.kit import json
 
 _RETRYABLE = frozenset({408, 425, 429})
@@ -31,11 +32,11 @@ def check(answer: Answer, body: bytes = b"") -> None:
     status = answer.status
     if 200 <= status < 300:
         return
-    reason = _reason(body)
+    code, reason = _error(body)
     hint = f": {reason}" if reason else _HINTS.get(status, "")
     # A lost session answers 404; the next attempt makes a new one.
-    retryable = status >= 500 or status in _RETRYABLE or status == 404
-    raise NodeFailed(f"MCP server answered HTTP {status}{hint}", retryable=retryable)
+    retryable = status >= 500 or status in _RETRYABLE or (status == 404 and code is None)
+    raise ServerError(f"MCP server answered HTTP {status}{hint}", code=code, retryable=retryable)
 
 
 def is_events(answer: Answer) -> bool:
@@ -72,9 +73,10 @@ def _over(winner: Mapping[str, str], loser: Mapping[str, str]) -> dict[str, str]
     return {**{name: value for name, value in loser.items() if name.lower() not in taken}, **winner}
 
 
-def _reason(body: bytes) -> str:
+def _error(body: bytes) -> tuple[Any, str]:
+    """Code and message of a JSON-RPC error."""
     try:
         error = json.loads(body)["error"]
-        return str(error["message"])[:500]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
+        return error.get("code"), str(error["message"])[:500]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None, ""

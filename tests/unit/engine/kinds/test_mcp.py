@@ -12,7 +12,8 @@ from shared.engine.kinds.base import Call, Done, NodeFailed
 from shared.engine.kinds.mcp import ModelContextProtocol
 from shared.engine.mcp.events import Event as ServerSentEvent
 from shared.engine.mcp.events import events
-from tests.support.mcp import SseServer, StreamableServer
+from shared.engine.mcp.stateless import encoded, parameter_headers
+from tests.support.mcp import SseServer, StatelessServer, StreamableServer
 from tests.support.standin import Received, Reply
 from tests.unit.engine.kinds.conftest import CallFactory, Serve
 
@@ -186,6 +187,78 @@ def test_a_stream_that_ends_early(call: CallFactory, serve: Serve) -> None:
     with pytest.raises(NodeFailed, match="closed the stream before its response") as failed:
         run(call(TOOL | {"connectionType": "sse", "url": serve(handler).url}))
     assert failed.value.retryable
+
+
+# Without a handshake
+
+
+@pytest.mark.parametrize(
+    ("operation", "methods"),
+    [
+        (TOOL, ["initialize", "tools/call"]),
+        ({"connectionType": "http", "operation": "listTools"}, ["initialize", "tools/list"]),
+        (
+            {"connectionType": "http", "operation": "readResource", "resourceUri": "file:///a"},
+            ["initialize", "resources/read"],
+        ),
+    ],
+)
+def test_a_server_without_handshake(
+    call: CallFactory, serve: Serve, operation: dict[str, Any], methods: list[str]
+) -> None:
+    """A server of 2026-07-28 refuses the handshake; every request then says everything itself, and no session ends."""
+    result = TEXT | {"resultType": "complete", "tools": []}
+    mcp = StatelessServer({method: {"result": result} for method in ("tools/call", "tools/list", "resources/read")})
+    server = serve(mcp)
+    run(call(operation | {"url": f"{server.url}/mcp"}))
+    assert mcp.methods == methods
+
+
+def test_marked_arguments_are_repeated_in_the_head(call: CallFactory, serve: Serve) -> None:
+    """A tool that wants that refuses the first request; its schema says which argument goes where."""
+    schema = {"type": "object", "properties": {"city": {"type": "string", "x-mcp-header": "City"}}}
+    tools = {"result": {"tools": [{"name": "other"}, {"name": "weather", "inputSchema": schema}]}}
+    mcp = StatelessServer({"tools/call": {"result": TEXT}, "tools/list": tools}, marked="mcp-param-city")
+    server = serve(mcp)
+    assert run(call(TOOL | {"url": server.url, "toolParameters": {"city": "Delft"}})) == {"result": TEXT}
+    assert mcp.methods == ["initialize", "tools/call", "tools/list", "tools/call"]
+    assert server.received[-1].headers["mcp-param-city"] == "Delft"
+
+
+def test_a_server_that_asks_back(call: CallFactory, serve: Serve) -> None:
+    """A flow cannot answer a server's questions."""
+    server = serve(StatelessServer({"tools/call": {"result": {"resultType": "input_required"}}}))
+    with pytest.raises(NodeFailed, match="asks for input that a flow cannot give") as failed:
+        run(call(TOOL | {"url": server.url}))
+    assert not failed.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("value", "header"),
+    [
+        ("us-west1", "us-west1"),
+        ("two words", "two words"),
+        (-7, "-7"),
+        (True, "true"),
+        ("", "=?base64??="),
+        (" padded ", "=?base64?IHBhZGRlZCA=?="),
+        ("line1\nline2", "=?base64?bGluZTEKbGluZTI=?="),
+        ("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="),
+        ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
+    ],
+)
+def test_header_values(value: Any, header: str) -> None:
+    """What a header cannot carry, and what would be mistaken for the encoding, goes as Base64."""
+    assert encoded(value) == header
+
+
+def test_marks_are_found_by_their_path() -> None:
+    """Nested ones too; what is missing, null or no scalar has no header."""
+    inner = {"type": "object", "properties": {"a": {"x-mcp-header": "A"}, "b": {"x-mcp-header": "B"}}}
+    properties = {"in": inner, "n": {"x-mcp-header": "N"}, "l": {"x-mcp-header": "L"}, "bad": {"x-mcp-header": "a b"}}
+    arguments = {"in": {"a": "x"}, "n": None, "l": [1], "bad": "y"}
+    assert parameter_headers({"properties": properties}, arguments) == {"Mcp-Param-A": "x"}
+    assert parameter_headers(None, arguments) == {}
 
 
 # Refusals and mistakes
