@@ -1,0 +1,1 @@
+"""Deterministic simulation: the real store, engine and identity on a simulated clock (docs/testing.md)."""

@@ -1,0 +1,100 @@
+"""Bugs to plant: what the simulation must find, or its invariants are too weak."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from shared.engine.attempt import Attempts
+from shared.engine.repository import ExecutionRepository
+from shared.engine.scope import ScopeFactory
+from shared.engine.service import Engine
+from shared.engine.state import State
+from shared.engine.sweep import Sweep
+from shared.push import Connections
+from shared.store.models.executions import Snapshot
+from tests.simulation.history import History, Outcome
+
+Revise = Callable[[str, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A bug: requests that are changed on their way to the store, or functions that are replaced."""
+
+    revise: Revise | None = None
+    patches: tuple[tuple[type, str, Any], ...] = ()
+
+    @contextmanager
+    def growing(self) -> Iterator[None]:
+        """The bug exists inside the block."""
+        with ExitStack() as stack:
+            for owner, name, replacement in self.patches:
+                stack.enter_context(patch.object(owner, name, replacement))
+            yield
+
+    def found_by(self, seeds: range) -> Outcome | None:
+        """The first history that ends in a violation."""
+        with self.growing():
+            for seed in seeds:
+                history = History(seed)
+                history.store.revise = self.revise
+                outcome = history.run()
+                if outcome.failure is not None:
+                    return outcome
+        return None
+
+
+def unconditional(prefix: str, *names: str) -> Revise:
+    """Drop the comparisons of these attributes from the conditions of updates to sort keys that begin with ``prefix``."""
+
+    def revise(operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        if operation == "TransactWriteItems":
+            return {**request, "TransactItems": [_dropped(action, prefix, names) for action in request["TransactItems"]]}
+        return _dropped({"Update": request}, prefix, names)["Update"] if operation == "UpdateItem" else request
+
+    return revise
+
+
+def _dropped(action: dict[str, Any], prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
+    update = action.get("Update")
+    if update is None or "ConditionExpression" not in update or not update["Key"]["sk"]["S"].startswith(prefix):
+        return action
+    condition = update["ConditionExpression"]
+    for placeholder, name in update["ExpressionAttributeNames"].items():
+        if name in names:
+            condition = re.sub(rf"{re.escape(placeholder)} = (:\d+)", r"\1 = \1", condition)
+    return {"Update": {**update, "ConditionExpression": condition}}
+
+
+def _unswept(sweep: Sweep) -> int:
+    return 0
+
+
+def _stale(repository: ExecutionRepository, pk: str, index: int, state: State) -> Snapshot:
+    return Snapshot(pk, "snapshot", index=index, state='{"visits": 0}')
+
+
+def _half_cancelled(engine: Engine, principal: Any, execution_id: str) -> None:
+    engine.get(principal, execution_id)
+
+
+PLANTS: dict[str, Plant] = {
+    "appends without the wake counter": Plant(unconditional("control", "wake")),
+    "appends without the lease": Plant(unconditional("control", "lease")),
+    "appends without wake counter and command": Plant(unconditional("control", "wake", "command")),
+    "answers without the state of the wait": Plant(unconditional("wait#", "status")),
+    "effects before their start is written": Plant(patches=((Attempts, "effectful", lambda attempts, node: False),)),
+    "an inbox nobody reads": Plant(patches=((ExecutionRepository, "inbox", lambda repository, pk: []),)),
+    "a sweep that does nothing": Plant(patches=((Sweep, "run", _unswept),)),
+    "a take-over that forgets nothing": Plant(patches=((State, "forget_deliveries", lambda state: None),)),
+    "secrets that are not redacted": Plant(patches=((ScopeFactory, "redact", lambda scopes, value: value),)),
+    "cancellations that are only acknowledged": Plant(patches=((Engine, "cancel", _half_cancelled),)),
+    "cursors that stay": Plant(patches=((Connections, "settle", lambda connections, listener, cursor: True),)),
+    "claims that anybody gets": Plant(patches=((Connections, "claim", lambda connections, listener: listener),)),
+    "snapshots of another state": Plant(patches=((ExecutionRepository, "snapshot", _stale),)),
+}
