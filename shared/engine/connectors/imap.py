@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from shared.engine.connectors.mail import Link, MailServer
+from shared.engine.connectors.mail import Link, MailServer, tls
 from shared.engine.connectors.received import Fetched
 from shared.engine.kinds.base import Call, NodeFailed
-from shared.outbound import tls_context
 
 MOST_BYTES = 32 * 1024 * 1024
 """Most a server may send in one conversation."""
@@ -108,7 +107,7 @@ class _Mailbox:
     def __init__(self, imap: imaplib.IMAP4, link: Link, folder: str, *, writable: bool) -> None:
         self._imap, self._server = imap, link.server
         if link.wants_starttls("STARTTLS" in imap.capabilities):
-            imap.starttls(tls_context())
+            imap.starttls(tls())
         self._log_in()
         self._count = int(
             self._ask(f"folder {folder}", imap.select(quoted(utf7(folder)), readonly=not writable))[0] or 0
@@ -151,17 +150,25 @@ class _Mailbox:
     def _batches(self, query: Query, limit: int) -> Iterator[list[int]]:
         """UIDs the server finds, newest first, window by window, so that a huge mailbox is no huge answer."""
         for high in range(self._count, 0, -WINDOW):
-            found = self._search(f"{max(high - WINDOW, 0) + 1}:{high}", query)
+            found = self._search(self._window(max(high - WINDOW, 0) + 1, high), query)
             for start in range(0, len(found), max(limit, BATCH)):
                 yield found[start : start + max(limit, BATCH)]
 
-    def _search(self, window: str, query: Query) -> list[int]:
-        found = _numbers(self._ask("search", self._imap.uid("SEARCH", window, *query.criteria)))
+    def _window(self, low: int, high: int) -> list[str]:
+        """The search key of the messages from one sequence number to another: by their UIDs, which do not shift."""
+        if (low, high) == (1, self._count):
+            return []
+        answer = self._ask("fetch", self._imap.fetch(f"{low},{high}", "(UID)"))
+        uids = [message.uid for message in map(_fetched, _grouped(answer)) if message is not None]
+        return ["UID", f"{min(uids)}:{max(uids)}"] if uids else []
+
+    def _search(self, window: list[str], query: Query) -> list[int]:
+        found = _numbers(self._ask("search", self._imap.uid("SEARCH", *window, *query.criteria)))
         for name, text in query.texts.items():
             if not text.isascii():
                 # What is not ASCII travels as a literal, of which imaplib sends one in a command.
                 self._imap.literal = text.encode()  # type: ignore[assignment]
-                found &= _numbers(self._ask("search", self._imap.uid("SEARCH", "CHARSET", "UTF-8", window, name)))
+                found &= _numbers(self._ask("search", self._imap.uid("SEARCH", "CHARSET", "UTF-8", *window, name)))
         return sorted(found, reverse=True)
 
     def _fetch(self, uids: Sequence[int], part: str) -> list[Fetched]:

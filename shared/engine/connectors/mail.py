@@ -11,14 +11,13 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.engine.connectors.tunnel import Tunnel, is_public, peer, tunnelled
 from shared.engine.kinds.base import Call, NodeFailed
 from shared.engine.kinds.records import whole
 from shared.engine.kinds.scripting import seconds, text_of
-from shared.outbound import tls_context
 
 TLS = {
     "enum": ["auto", "implicit", "starttls", "none"],
@@ -38,7 +37,7 @@ class MailServer:
     host: str
     port: int
     username: str
-    password: str
+    password: str = field(repr=False)
     tls: str
     implicit: bool
     seconds: float
@@ -75,7 +74,7 @@ class MailServer:
         own, other, public = outer.getsockname()[0], peer(outer), is_public(outer)
         tunnel = tunnelled(outer, seconds=self.seconds, most_bytes=most_bytes)
         with tunnel as (library, running), self.explained(running):
-            connection = tls_context().wrap_socket(library, server_hostname=self.host) if self.implicit else library
+            connection = tls().wrap_socket(library, server_hostname=self.host) if self.implicit else library
             try:
                 yield Link(self, connection, own, public=public, loopback=other.is_loopback)
             finally:
@@ -126,6 +125,14 @@ class Link:
                 retryable=False,
             )
         return offered
+
+
+def tls() -> ssl.SSLContext:
+    """Trusts whom HTTPS trusts."""
+    # Loaded when a message is sent or read: compiling a flow needs no HTTP client.
+    from shared.outbound import tls_context
+
+    return tls_context()
 
 
 def one_line(value: Any, name: str) -> str:

@@ -109,7 +109,7 @@ def _bodies(message: EmailMessage) -> tuple[str, str]:
         plain, html = message.get_body(("plain",)), message.get_body(("html",))
     except _MALFORMED:
         return "", ""
-    texts = [clean(_content(part)) if part is not None else "" for part in (plain, html)]
+    texts = [clean(_content(part)).replace("\r\n", "\n") if part is not None else "" for part in (plain, html)]
     return (texts[0] if plain is not None else words(texts[1])), texts[1]
 
 

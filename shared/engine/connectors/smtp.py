@@ -7,10 +7,9 @@ import smtplib
 import socket
 from typing import Any
 
-from shared.engine.connectors.mail import Link, MailServer
+from shared.engine.connectors.mail import Link, MailServer, tls
 from shared.engine.connectors.message import Outgoing
 from shared.engine.kinds.base import Call, NodeFailed
-from shared.outbound import tls_context
 
 MOST_BYTES = 1024 * 1024
 """Most a server may say in one conversation."""
@@ -44,7 +43,7 @@ def _converse(call: Call, smtp: smtplib.SMTP, link: Link, outgoing: Outgoing) ->
     server = link.server
     smtp.ehlo_or_helo_if_needed()
     if link.wants_starttls(smtp.has_extn("starttls")):
-        smtp.starttls(context=tls_context())
+        smtp.starttls(context=tls())
         smtp.ehlo_or_helo_if_needed()
     _log_in(call, smtp, server)
     refused = smtp.send_message(outgoing.message, outgoing.sender.addr_spec, outgoing.recipients)

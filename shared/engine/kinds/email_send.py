@@ -8,7 +8,7 @@ from shared.engine.connectors.mail import TLS, MailServer
 from shared.engine.connectors.message import compose
 from shared.engine.connectors.smtp import submit
 from shared.engine.kinds.base import Call, Done, NodeKind, Outcome
-from shared.engine.kinds.once import once
+from shared.engine.kinds.once import ONCE_PARAMETERS, once
 from shared.engine.kinds.scripting import DURATION
 
 ADDRESSES = {
@@ -52,8 +52,7 @@ class EmailSend(NodeKind):
             "attachments": {"type": "array", "items": ATTACHMENT},
             "headers": {"type": "object"},
             "timeout": DURATION,
-            "idempotency_key": {"type": "string"},
-            "idempotency_ttl": DURATION,
+            **ONCE_PARAMETERS,
         },
         "required": ["smtp_host", "username", "password", "to", "subject"],
     }
