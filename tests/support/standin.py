@@ -66,7 +66,7 @@ class StandIn:
                     # The client has heard enough.
                     self.close_connection = True
 
-            do_GET = do_POST = do_DELETE = handle_one  # noqa: N815
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815
 
             def answer(self, reply: Reply) -> None:
                 body = reply.body if isinstance(reply.body, bytes) else json.dumpb(reply.body)
