@@ -41,11 +41,16 @@ class Agent(NodeKind):
         "type": "object",
         "properties": {
             **CONNECTION_PARAMETERS,
-            **{name: SAMPLING_PARAMETERS[name] for name in ("temperature", "max_tokens", "tools", "tool_choice")},
+            **{name: SAMPLING_PARAMETERS[name] for name in ("temperature", "max_tokens", "tool_choice")},
+            "tools": {
+                "type": "array",
+                "items": {"type": ["object", "string"]},
+                "description": "Functions in OpenAI's form, or names of built-in ones: get_current_time.",
+            },
             "prompt": {"type": "string"},
             "user_prompt": {"type": "string", "description": "Another name of prompt."},
             "system_prompt": {"type": "string"},
-            "max_steps": {"type": ["integer", "string"], "default": DEFAULT_STEPS, "maximum": MOST_STEPS},
+            "max_steps": {"type": "integer", "default": DEFAULT_STEPS, "minimum": 1, "maximum": MOST_STEPS},
         },
         "required": ["api_key", "model"],
         "anyOf": [{"required": ["prompt"]}, {"required": ["user_prompt"]}],

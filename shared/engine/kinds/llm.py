@@ -32,7 +32,7 @@ class LanguageModel(NodeKind):
             **PROMPT_PARAMETERS,
             **SAMPLING_PARAMETERS,
             "parse_structured": {
-                "type": ["boolean", "string"],
+                "type": "boolean",
                 "default": False,
                 "description": "Read the answer as YAML or JSON into structured_output.",
             },

@@ -11,6 +11,7 @@ from shared.engine.mcp import Deadline, Headers, HttpWithSse, Session, Streamabl
 from shared.kit import json
 from shared.outbound import OutboundError, OutboundRefused
 
+CONNECTIONS = ("http", "sse")
 DEFAULT_TIMEOUT_MS = 60_000
 LISTS = {
     "listTools": ("tools/list", "tools"),
@@ -31,8 +32,12 @@ class ModelContextProtocol(NodeKind):
     parameters: ClassVar[dict[str, Any]] = {
         "type": "object",
         "properties": {
-            "connectionType": {"type": "string", "description": "http (Streamable HTTP) or sse (HTTP with SSE)."},
-            "operation": {"type": "string", "description": ", ".join(OPERATIONS)},
+            "connectionType": {
+                "type": "string",
+                "enum": list(CONNECTIONS),
+                "description": "http is Streamable HTTP, sse the older HTTP with SSE.",
+            },
+            "operation": {"type": "string", "enum": list(OPERATIONS)},
             "url": {"type": "string"},
             "headers": {**_ANYTHING, "description": "Sent with every request, for example Authorization."},
             "timeout": {"type": ["number", "string"], "default": DEFAULT_TIMEOUT_MS, "description": "Milliseconds."},
@@ -46,7 +51,7 @@ class ModelContextProtocol(NodeKind):
             "promptName": {"type": "string"},
             "promptArguments": {**_ANYTHING, "description": "An object or its JSON text."},
         },
-        "required": ["connectionType", "operation"],
+        "required": ["connectionType", "operation", "url"],
     }
 
     def run(self, call: Call) -> Outcome:
@@ -54,7 +59,7 @@ class ModelContextProtocol(NodeKind):
         if connection == "cmd":
             message = "connectionType cmd would start a program on this server and is not allowed; use http or sse"
             raise NodeFailed(message, retryable=False)
-        if connection not in ("http", "sse"):
+        if connection not in CONNECTIONS:
             raise NodeFailed("connectionType must be http or sse", retryable=False)
         method, params = _request(call, operation)
         try:
@@ -106,11 +111,14 @@ def _headers(call: Call) -> Headers:
 
 def _timeout_s(call: Call) -> float:
     """The whole session's time in seconds. The parameter is in milliseconds, unless it is text with a unit."""
-    wanted = call.params.get("timeout", DEFAULT_TIMEOUT_MS)
+    given = call.params.get("timeout")
+    wanted = DEFAULT_TIMEOUT_MS if given in (None, "") else given
     if isinstance(wanted, str) and wanted.strip().isdecimal():
         wanted = int(wanted)
     chosen = seconds(wanted, "timeout") / (1 if isinstance(wanted, str) else 1000)
-    return min(max(chosen, 0.001), call.services.wall_clock_limit_s)
+    if chosen <= 0:
+        raise NodeFailed("timeout must be more than 0", retryable=False)
+    return min(chosen, call.services.wall_clock_limit_s)
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

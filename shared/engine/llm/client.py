@@ -27,9 +27,11 @@ _RETRYABLE = frozenset({408, 409, 425, 429})
 
 def timeout_s(call: Call) -> float:
     """Seconds one answer may take: the ``timeout`` parameter, within the limit of one effect."""
-    wanted = call.params.get("timeout")
-    chosen = DEFAULT_TIMEOUT_S if wanted is None else seconds(wanted, "timeout")
-    return min(max(chosen, 0.001), call.services.wall_clock_limit_s)
+    given = call.params.get("timeout")
+    wanted = DEFAULT_TIMEOUT_S if given in (None, "") else seconds(given, "timeout")
+    if wanted <= 0:
+        raise NodeFailed("timeout must be more than 0", retryable=False)
+    return min(wanted, call.services.wall_clock_limit_s)
 
 
 def complete(call: Call, request: ChatRequest, idempotency_key: str) -> Completion:

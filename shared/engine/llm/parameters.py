@@ -15,35 +15,39 @@ PROVIDERS = ("openai", "anthropic", "generic")
 CONNECTION_PARAMETERS: dict[str, Any] = {
     "provider": {
         "type": "string",
+        "enum": list(PROVIDERS),
         "default": "openai",
-        "description": "openai, anthropic, or generic for any server that speaks OpenAI's chat completions.",
+        "description": "generic is any server that speaks OpenAI's chat completions.",
     },
     "api_key": {"type": "string"},
     "model": {"type": "string"},
     "base_url": {"type": "string", "description": "Where the API is; required for generic."},
     "options": {
-        "type": ["object", "string"],
+        "type": "object",
         "description": "base_url or endpoint, headers, organization, project; all else goes into the request.",
     },
     "timeout": DURATION,
 }
 SAMPLING_PARAMETERS: dict[str, Any] = {
     "temperature": {
-        "type": ["number", "string", "null"],
-        "default": 0.7,
+        "type": ["number", "null"],
+        "default": DEFAULT_TEMPERATURE,
         "description": "null leaves it to the model.",
     },
-    "max_tokens": {"type": ["integer", "string", "null"]},
+    "max_tokens": {"type": ["integer", "null"], "minimum": 1},
     "stop": {"type": ["string", "array"], "items": {"type": "string"}},
-    "tools": {"type": ["array", "string"], "description": "Functions the model may call, in OpenAI's form."},
+    "tools": {
+        "type": "array",
+        "items": {"type": "object"},
+        "description": "Functions the model may call, in OpenAI's form.",
+    },
     "tool_choice": {"type": ["string", "object"], "description": "auto, none, required, or one function."},
-    "functions": {"type": ["array", "string"], "description": "The older form of tools."},
+    "functions": {"type": "array", "items": {"type": "object"}, "description": "The older form of tools."},
     "response_format": {
         "type": ["object", "string"],
         "description": "text, json_object, or OpenAI's json_schema object.",
     },
 }
-"""JSON Schemas of parameters; a template may stand for any value, hence the texts."""
 
 _OWN_OPTIONS = ("base_url", "endpoint", "headers", "organization", "project", "stream", "stream_options")
 _ACCOUNT_HEADERS = {"organization": "OpenAI-Organization", "project": "OpenAI-Project"}

@@ -26,9 +26,9 @@ PROMPT_PARAMETERS: dict[str, Any] = {
         },
         "description": "Messages whose {{.name}} fields are filled from context.",
     },
-    "context": {"type": ["object", "string"], "description": "Names for templates."},
+    "context": {"type": "object", "description": "Names for templates."},
     "messages": {
-        "type": ["array", "string"],
+        "type": "array",
         "items": {
             "type": "object",
             "properties": {"role": {"type": "string"}, "content": {"description": "Text, or a list of parts."}},
@@ -38,7 +38,7 @@ PROMPT_PARAMETERS: dict[str, Any] = {
     },
     "prompt": {"type": "string", "description": "One message of the user."},
     "template": {"type": "string", "description": "One message whose {{.name}} fields are filled from variables."},
-    "variables": {"type": ["object", "string"], "description": "Names for template."},
+    "variables": {"type": "object", "description": "Names for template."},
     "role": {"type": "string", "default": "user", "description": "Who says template."},
 }
 

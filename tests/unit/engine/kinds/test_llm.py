@@ -98,6 +98,7 @@ def test_prompt_forms_have_an_order(call: CallFactory, serve: Serve) -> None:
         ({"options": "x"}, "options must be an object"),
         ({"tool_choice": 1}, "tool_choice must be"),
         ({"timeout": "soon"}, "timeout must be a duration"),
+        ({"timeout": 0}, "timeout must be more than 0"),
     ],
 )
 def test_mistakes_of_the_author(call: CallFactory, serve: Serve, given: dict[str, Any], message: str) -> None:

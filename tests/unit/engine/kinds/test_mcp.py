@@ -279,6 +279,7 @@ def test_marks_are_found_by_their_path() -> None:
         ({"toolParameters": "{"}, "toolParameters must be an object, or its JSON text"),
         ({"headers": [1]}, "headers must be an object"),
         ({"timeout": "soon"}, "timeout must be a duration"),
+        ({"timeout": 0}, "timeout must be more than 0"),
         ({"url": ""}, "url parameter is required"),
     ],
 )
