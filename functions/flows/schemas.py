@@ -51,7 +51,7 @@ def _example(**fields: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"example": fields})
 
 
-Name = Annotated[str, AfterValidator(_named), Field(max_length=200)]
+Name = Annotated[str, Field(max_length=200), AfterValidator(_named)]
 Description = Annotated[str, Field(max_length=4000)]
 Definition = Annotated[str, Field(min_length=1, validation_alias=AliasChoices("definition", "content", "yaml"))]
 Tags = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=50)]

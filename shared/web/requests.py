@@ -84,6 +84,9 @@ def _bad_field(error: ValidationError) -> InvalidRequest:
         if context.get("min_length") == 1
         else f"must have {context.get('min_length')} characters or more",
         "string_too_long": f"must have {context.get('max_length')} characters at most",
+        "too_long": f"must have {context.get('max_length')} entries at most",
+        "greater_than_equal": f"must be {context.get('ge')} or more",
+        "less_than_equal": f"must be {context.get('le')} or less",
         "literal_error": f"must be {context.get('expected')}",
     }
     if kind == "value_error":
