@@ -117,11 +117,11 @@ class Services:
             lockout_seconds=chosen.lockout_seconds,
         )
         identity = Identity.build(self.root_secret, options)
-        # In this order: nothing runs when its definition goes, and nothing that runs loses its secrets first.
+        # In this order: nothing starts any more, then nothing runs, then what it ran with may go.
+        identity.add_cleanup(self._forget_schedules)
         identity.add_cleanup(self._forget_executions)
         identity.add_cleanup(lambda departure: self.catalog.forget(departure))
         identity.add_cleanup(lambda departure: self.secrets.forget(departure))
-        identity.add_cleanup(self._forget_schedules)
         identity.add_cleanup(lambda departure: self.keyvalues.forget(departure))
         identity.add_cleanup(lambda departure: self.operations.forget(departure))
         return identity
@@ -296,7 +296,8 @@ class Services:
         """Start, look at, stop and answer executions; loads nothing of what runs them."""
         from shared.engine.service import Engine
 
-        return Engine(self.repository, self.catalog, self.driver)
+        time_limit_ms = int(self.settings.execution_days * 24 * 3600 * 1000)
+        return Engine(self.repository, self.catalog, self.driver, time_limit_ms)
 
     @cached_property
     def sweep(self) -> Sweep:
@@ -385,7 +386,7 @@ class Services:
 
     def close(self) -> None:
         """Stop what was started, in an order in which nothing needs what is gone already."""
-        for name in ("ticker", "embedded_driver", "workers", "heart", "relay_thread", "scripts", "store"):
+        for name in ("ticker", "embedded_driver", "workers", "heart", "relay_thread", "outbound", "scripts", "store"):
             part = self.__dict__.get(name)
             if part is not None:
                 part.close()
