@@ -10,18 +10,28 @@ from shared.engine.expressions.base import LogRow, Scope, ScriptError
 from shared.engine.kinds.base import Answer, Call, Done, ExecutionFacts, KindServices, NodeFailed, Registry, Wait
 from shared.engine.program import Node
 from shared.engine.state import Fact
-from shared.kit import clock
+from shared.kit import clock, json
 from shared.kit.errors import SignalboxError
 from shared.kit.logging import logger
-from shared.outbound import OutboundError
+
+log = logger("engine")
 
 Redact = Callable[[Any], Any]
 """Takes a JSON value and answers it without the secret values it contains."""
 
+LONGEST_TEXT = 16 * 1024
+"""Messages, of log rows and failures, are cut after so many characters."""
+
+_DEEP = 400
+_SHALLOW = 300
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to attempt. ``answer`` is set when a wait ended and the kind is to go on."""
+    """What to attempt. ``answer`` is set when a wait ended and the kind is to go on.
+
+    ``params`` are those it began with, when a prep hook made them; else they are made from the node's.
+    """
 
     node: Node
     input: Any
@@ -32,6 +42,7 @@ class Job:
     answer: Answer | None
     is_item: bool
     redact: Redact
+    params: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +57,24 @@ class Failure:
 
 @dataclass(slots=True)
 class Result:
-    """What came of an attempt. ``shared`` and ``removed`` are changes to the shared scope."""
+    """What came of an attempt. ``shared`` and ``removed`` are changes to the shared scope.
+
+    ``params`` are what the prep hook made, for a node that waits and must not make them again.
+    """
 
     outcome: Done | Wait | Failure
     logs: list[Fact] = field(default_factory=list)
     shared: dict[str, Any] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
+    params: dict[str, Any] | None = None
 
 
 class Attempts:
     """Runs attempts with one set of kinds and services."""
 
-    def __init__(self, registry: Registry, services: KindServices, stopping: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, registry: Registry, services: KindServices, stopping: Callable[[], bool] = lambda: False
+    ) -> None:
         self._registry = registry
         self._services = services
         self._stopping = stopping
@@ -69,26 +86,25 @@ class Attempts:
 
     def run(self, job: Job) -> Result:
         """Never raises: whatever goes wrong is a Failure the author can read."""
-        attempt = _Attempt(job, self._registry, self._services, self._stopping)
-        try:
-            outcome: Done | Wait | Failure = attempt.outcome()
-        except NodeFailed as failed:
-            outcome = Failure(failed.message, failed.retryable, failed.actions, failed.output)
-        except (ScriptError, OutboundError, SignalboxError) as error:
-            outcome = Failure(str(error))
-        except Exception:
-            logger("engine").exception("node kind failed", extra={"execution_id": job.execution.id, "kind": job.node.kind})
-            outcome = Failure(f"internal error in node type {job.node.kind}")
-        return attempt.result(outcome)
+        return self._attempt(job, lambda attempt: attempt.outcome())
 
     def post(self, job: Job, output: Any) -> Result:
-        """Only the post hook, over the whole list a batch made."""
+        """Only the post hook, over the whole list a batch made. Never raises."""
+        return self._attempt(job, lambda attempt: Done(attempt.post(output)))
+
+    def _attempt(self, job: Job, work: Callable[[_Attempt], Done | Wait]) -> Result:
         attempt = _Attempt(job, self._registry, self._services, self._stopping)
         try:
-            outcome: Done | Failure = Done(attempt.post(output))
-        except ScriptError as error:
-            outcome = Failure(str(error))
-        return attempt.result(outcome)
+            return attempt.result(work(attempt))
+        except NodeFailed as failed:
+            failure = Failure(failed.message, failed.retryable, failed.actions, failed.output)
+        except SignalboxError as error:
+            failure = Failure(str(error))
+        except Exception:
+            about = {"execution_id": job.execution.id, "kind": job.node.kind}
+            log.exception("node kind failed", extra=about)
+            failure = Failure(f"internal error in node type {job.node.kind}")
+        return attempt.failed(failure)
 
 
 class _Attempt:
@@ -100,20 +116,33 @@ class _Attempt:
         self._scope = job.scope
         self._before = job.scope.shared
         self._logs: list[Fact] = []
+        self._keep: dict[str, Any] | None = None
 
     def outcome(self) -> Done | Wait:
         job = self._job
-        rendered = self._services.language.render(job.node.params, self._scope)
-        for warning in rendered.warnings:
-            self._log("warn", warning)
-        params = self._prepare(rendered.value)
+        params = job.params if job.params is not None else self._parameters()
         if "exec" in job.node.hooks and job.answer is None:
             outcome: Done | Wait = Done(self._script(job.node.hooks["exec"], {"context": params})[0])
         else:
             outcome = self._work(params)
-        if isinstance(outcome, Wait) or job.is_item or "post" not in job.node.hooks:
+        if isinstance(outcome, Wait):
+            self._keep = params if "prep" in job.node.hooks else None
+            return outcome
+        if job.is_item or "post" not in job.node.hooks:
             return outcome
         return Done(self.post(outcome.output), outcome.actions, usage=outcome.usage)
+
+    def _parameters(self) -> dict[str, Any]:
+        scope = self._scope
+        rendered = self._services.language.render(self._job.node.params, scope)
+        for warning in rendered.warnings:
+            self._log("warn", warning)
+        params = self._prepare(rendered.value)
+        if self._job.answer is not None:
+            # The node goes on after a wait: what making its parameters wrote and printed has been recorded before.
+            self._scope = scope
+            self._logs.clear()
+        return params
 
     def _prepare(self, params: dict[str, Any]) -> dict[str, Any]:
         source = self._job.node.hooks.get("prep")
@@ -129,8 +158,9 @@ class _Attempt:
         if kind is None:
             raise NodeFailed(f"unknown node type {job.node.kind}", retryable=False)
         call = Call(
-            node=job.node, params=params, input=job.input, scope=self._scope, execution=job.execution, attempt=job.attempt,
-            idempotency_key=job.idempotency_key, services=self._services, log=self._log, stopping=self._stopping,
+            node=job.node, params=params, input=job.input, scope=self._scope, execution=job.execution,
+            attempt=job.attempt, idempotency_key=job.idempotency_key, services=self._services, log=self._log,
+            stopping=self._stopping,
         )  # fmt: skip
         outcome = kind.run(call) if job.answer is None else kind.resume(call, job.answer)
         if isinstance(outcome, Done) and outcome.shared is not None:
@@ -160,17 +190,60 @@ class _Attempt:
             self._log(level, message)
 
     def _log(self, level: str, message: str, data: dict[str, Any] | None = None) -> None:
-        fact: Fact = {"type": "log", "at": clock.now_ms(), "level": level, "message": message}
+        fact: Fact = {"type": "log", "at": clock.now_ms(), "level": level, "message": str(message)}
         fact |= {"node": self._job.node.name, "kind": self._job.node.kind}
-        self._logs.append(fact | {"data": data} if data is not None else fact)
+        self._logs.append(fact | {"data": data} if data is not None and _is_json(data) else fact)
 
-    def result(self, outcome: Done | Wait | Failure) -> Result:
+    def result(self, outcome: Done | Wait) -> Result:
         after, before, redact = self._scope.shared, self._before, self._job.redact
-        changed = {key: value for key, value in after.items() if key not in before or before[key] != value} if after is not before else {}
-        removed = [key for key in before if key not in after] if after is not before else []
-        match outcome:
-            case Done():
-                outcome = Done(redact(outcome.output), outcome.actions, usage=outcome.usage)
-            case Failure():
-                outcome = Failure(redact(outcome.message), outcome.retryable, outcome.actions, redact(outcome.output))
-        return Result(outcome, redact(self._logs), redact(changed), removed)
+        changed: dict[str, Any] = {}
+        removed: list[str] = []
+        if after is not before:
+            changed = {key: value for key, value in after.items() if key not in before or not _same(before[key], value)}
+            removed = [key for key in before if key not in after]
+        made = [outcome.output, outcome.usage] if isinstance(outcome, Done) else [outcome.state, outcome.key]
+        if not _is_json([made, changed]):
+            raise NodeFailed(
+                f"node type {self._job.node.kind} made a value that is no JSON, or one nested too deeply",
+                retryable=False,
+            )
+        kept: dict[str, Any] | None = None
+        if isinstance(outcome, Done):
+            outcome = Done(redact(outcome.output), tuple(redact(list(outcome.actions))), usage=outcome.usage)
+        elif self._keep is not None and redact(self._keep) == self._keep:
+            # Parameters with a secret in them are made again rather than stored.
+            kept = self._keep
+        return Result(outcome, self._rows(), redact(changed), redact(removed), kept)
+
+    def failed(self, failure: Failure) -> Result:
+        redact = self._job.redact
+        message = cut(redact(failure.message))
+        output = redact(failure.output) if _is_json(failure.output) else None
+        return Result(Failure(message, failure.retryable, failure.actions, output), self._rows())
+
+    def _rows(self) -> list[Fact]:
+        redact = self._job.redact
+        return [redact(row) | {"message": cut(redact(row["message"]))} for row in self._logs]
+
+
+def cut(text: str) -> str:
+    """A message no longer than the journal keeps."""
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+
+
+def _same(one: Any, other: Any) -> bool:
+    # Python takes 1, 1.0 and True for equal; JSON does not.
+    return one is other or (bool(one == other) and json.dumps(one) == json.dumps(other))
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a value can be written as JSON, with room for the levels it will be nested in."""
+    try:
+        text = json.dumps(value)
+        if text.count("[") + text.count("{") > _SHALLOW:
+            for _ in range(_DEEP):
+                value = [value]
+            json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True

@@ -1,46 +1,68 @@
 """The lease holder's pen: facts are noted at once and appended in one transaction with the control item.
 
 Every append holds on condition that the lease is ours and that nobody wrote a command or a signal we have not seen.
-When that fails, the journal looks: a lost lease ends the advance; anything new is copied in, and the caller decides again.
+When that fails, the journal looks: a lost lease ends the advance; anything new is copied in, and the caller decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from shared.engine.program import Program
-from shared.engine.repository import LEASE_MS, ExecutionRepository
+from shared.engine.repository import GRACE_MS, LEASE_MS, ExecutionRepository
 from shared.engine.state import Fact, State
-from shared.kit import clock, ids, json
+from shared.kit import clock, ids
 from shared.kit.errors import SignalboxError, Unavailable
-from shared.store.models.executions import ChildResult, Control, InboxEntry, JournalEntry, Summary, WaitRecord, execution_pk, journal_sk
+from shared.store.models.executions import Control, InboxEntry, JournalEntry, Summary, WaitRecord, journal_sk
 from shared.store.transaction import ConditionFailed, Transaction
 
-ENTRY_BYTES = 250 * 1024
-"""Facts are split over journal items of at most about this size."""
+ENTRY_BYTES = 200 * 1024
+"""Facts are put together in journal items of at most this size; one fact alone may take up to 400 KB."""
+
+APPEND_BYTES = 2 * 1024 * 1024
+"""Facts of one transaction; a transaction carries 4 MB at most (Amazon DynamoDB, quotas of TransactWriteItems)."""
+
+APPEND_WRITES = 50
+"""Items written beside the facts of one transaction, which has 100 actions at most."""
 
 FAR_MS = 300 * 24 * 3600 * 1000
 """When to look again at an execution that waits without a deadline."""
 
-GRACE_MS = 60_000
-"""How long after a deadline the sweep takes a parked execution for lost."""
-
 _ATTEMPTS = 5
-
-
+_LONGEST_ERROR = 4_000
 _RELEASE = [Control.lease.remove(), Control.lease_until.remove(), Control.lease_boot.remove()]
+_STARTS = ("node_started", "node_resumed")
 
-Write = Callable[[Transaction], None]
+Write = Callable[[Transaction], object]
 """Adds an item to a transaction."""
+
+Writes = Mapping[str, Write]
+"""Items to write by sort key: a transaction names each once, and the last write of a key counts."""
 
 
 class LeaseLost(SignalboxError):
     """Someone else advances this execution now; whatever was not appended is void."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """A fact to append. Facts of one ``unit`` belong together: only all of them leave a state one can go on from."""
+
+    fact: Fact
+    text: str
+    writes: Writes
+    unit: int
+
+    @property
+    def size(self) -> int:
+        return len(self.text) if self.text.isascii() else len(self.text.encode())
+
+
 class Journal:
-    """Appends for one advance. ``pending`` facts are applied to the state already and not yet durable."""
+    """Appends for one advance. What is noted is applied to the state at once and durable with the next append."""
 
     def __init__(self, repository: ExecutionRepository, control: Control, program: Program, state: State) -> None:
         self._repository = repository
@@ -50,66 +72,91 @@ class Journal:
         self._wake = int(control.wake)
         self.command = control.command
         self._next = int(control.next_index)
-        self._inbox: list[str] = []
-        self._extras: list[Write] = []
-        self.pending: list[Fact] = []
-        self.noted_at = clock.monotonic()
+        self._seen: set[str] = set()
+        self._pending: list[_Noted] = []
+        self._unit = 0
+        self._noted_at = clock.monotonic()
 
-    def note(self, name: str, /, **fields: Any) -> None:
-        """Record a fact and fold it into the state."""
-        self.take({"type": name, "at": clock.now_ms(), **fields})
-
-    def take(self, fact: Fact) -> None:
-        """As :meth:`note`, for a fact that is complete."""
-        if not self.pending:
-            self.noted_at = clock.monotonic()
-        self._state.apply(fact, self._program)
-        self.pending.append(fact)
-
-    def with_next(self, write: Write) -> None:
-        """Let ``write`` add an item to the transaction of the next append."""
-        self._extras.append(write)
+    @property
+    def pk(self) -> str:
+        """Partition key of the execution's items."""
+        return str(self._control.pk)
 
     @property
     def wake(self) -> int:
         """The wake counter as last seen."""
         return self._wake
 
+    @property
+    def pending(self) -> int:
+        """How many facts are not durable yet."""
+        return len(self._pending)
+
+    @property
+    def pending_s(self) -> float:
+        """How many seconds ago the oldest of them was noted."""
+        return clock.monotonic() - self._noted_at if self._pending else 0.0
+
+    def note(self, name: str, /, **fields: Any) -> None:
+        """Record a fact and fold it into the state."""
+        self.take({"type": name, "at": clock.now_ms(), **fields})
+
+    def take(self, fact: Fact, writes: Writes | None = None) -> None:
+        """As :meth:`note`, for a fact that is complete; ``writes`` become durable together with it."""
+        if not self._pending:
+            self._noted_at = clock.monotonic()
+        noted = self._noted(fact, writes)
+        self._state.apply(fact, self._program)
+        self._pending.append(noted)
+
+    def _noted(self, fact: Fact, writes: Writes | None = None) -> _Noted:
+        return _Noted(fact, self._repository.encoded(self.pk, fact), writes or {}, self._unit)
+
+    def mark(self) -> None:
+        """What was noted so far is a whole: a large append may be divided here."""
+        self._unit += 1
+
+    # What others wrote
+
     def look(self) -> None:
         """Read the control item and copy in what arrived; for a holder whose effects keep it from appending."""
-        current = self._repository.control(self._control.org_id, self._control.execution_id)
-        if current is None or current.lease != self._control.lease:
-            raise LeaseLost("another worker advances this execution")
+        current = self._ours(self._repository.control(self._control.org_id, self._control.execution_id))
         if int(current.wake) != self._wake or current.command != self.command:
             self._copy_in(current)
-
-    def _copy_in(self, control: Control) -> None:
-        self._wake, self.command = int(control.wake), control.command
-        self.absorb()
-
-    def absorb(self) -> None:
-        """Copy commands and inbox signals that arrived since we last looked."""
-        if self.command in ("pause", "") and self._state.paused != (self.command == "pause"):
-            self.note("command", command=self.command or "resume")
-        for entry in self._repository.inbox(self._control.pk):
-            if entry.sk not in self._inbox:
-                self._inbox.append(entry.sk)
-                self.take(json.loads(entry.fact))
 
     def absorb_if_woken(self) -> None:
         """At the start of an advance: look only when somebody wrote since the last append."""
         if self._wake != self._control.absorbed or self.command:
-            self.absorb()
+            self._absorb()
 
-    def commit(self, deciding: Sequence[Fact] = (), writes: Sequence[Write] = ()) -> bool:
-        """Append what is pending plus ``deciding``; False when something new arrived: then nothing of ``deciding`` happened.
+    def _ours(self, current: Control | None) -> Control:
+        if current is None or current.lease != self._control.lease:
+            raise LeaseLost("another worker advances this execution")
+        return current
+
+    def _copy_in(self, control: Control) -> None:
+        self._wake, self.command = int(control.wake), control.command
+        self._absorb()
+
+    def _absorb(self) -> None:
+        if self.command in ("pause", "") and self._state.paused != (self.command == "pause"):
+            self.note("command", command=self.command or "resume")
+        for sk, fact in self._repository.inbox(self.pk):
+            if sk not in self._seen:
+                self._seen.add(sk)
+                self.take(fact, {sk: _deletion(self.pk, sk)})
+                self.mark()
+
+    # Appends
+
+    def commit(self, deciding: Sequence[Fact] = (), writes: Writes | None = None) -> bool:
+        """Append what is pending plus ``deciding``; False when something new arrived: then ``deciding`` did not happen.
 
         ``writes`` go into the same transaction and belong to ``deciding``.
         """
-        if not (self.pending or deciding):
+        if not (self._pending or deciding):
             return True
-        until = clock.now_ms() + LEASE_MS
-        return self._append(deciding, [Control.lease_until.set(until), Control.due_ms.set(until)], writes=writes)
+        return self._append(deciding, self._renewal(), writes=writes)
 
     def park(self, until_ms: int | None, status: str) -> bool:
         """Append, save a snapshot and give the lease back until a signal or ``until_ms``."""
@@ -124,105 +171,160 @@ class Journal:
         return self._append((), [*_RELEASE, Control.due_ms.set(clock.now_ms() + LEASE_MS)], snapshot=True)
 
     def finish(self, status: str, **fields: Any) -> bool:
-        """Append the end; summary and a parent's child item are part of the transaction."""
+        """Append the end; the summary is part of the transaction."""
+        if status == "canceled":
+            self._forget_starts()
         ended: Fact = {"type": "ended", "at": clock.now_ms(), "status": status, **fields}
-        control = self._control
-        summary = [Summary.status.set(status), Summary.ended_ms.set(ended["at"])]
-        if fields.get("error") is not None:
-            summary.append(Summary.error.set(str(fields["error"])[:4000]))
-        if fields.get("node") is not None:
-            summary.append(Summary.error_node.set(fields["node"]))
-        writes: list[Write] = [lambda tx: tx.update(Summary(control.pk, "summary"), actions=summary, label="summary")]
-        if control.parent_id is not None and self._parent_lives():
-            writes.append(lambda tx: self._tell_parent(tx, ended))
-        actions = [*_RELEASE, Control.live.set(False), Control.status.set(status), Control.due_ms.remove(), Control.due_shard.remove()]
-        return self._append([ended], actions, writes=writes)
+        actions = [
+            *_RELEASE,
+            Control.live.set(False),
+            Control.status.set(status),
+            Control.due_ms.remove(),
+            Control.due_shard.remove(),
+        ]
+        return self._append([ended], actions, writes={"summary": _summary(self.pk, ended)})
 
-    def _parent_lives(self) -> bool:
-        parent = self._repository.control(self._control.org_id, str(self._control.parent_id))
-        return parent is not None and bool(parent.live)
+    def _forget_starts(self) -> None:
+        # Nodes without effects run before their start is durable. A cancellation acknowledged meanwhile came first, so
+        # they never started; what was begun durably keeps its record.
+        first = next((n for n, noted in enumerate(self._pending) if noted.fact["type"] in _STARTS), len(self._pending))
+        del self._pending[first:]
 
-    def _tell_parent(self, tx: Transaction, ended: Fact) -> None:
-        control = self._control
-        parent = execution_pk(control.org_id, control.parent_id)
-        outcome = json.dumps(self._repository.outline(parent, ended))
-        tx.put(ChildResult(parent, f"child#{control.parent_slot}", outcome=outcome), condition=ChildResult.pk.does_not_exist(), label="child")
-        tx.update(Control(parent, "control"), actions=[Control.wake.set(Control.wake + 1)], condition=Control.live == True, label="parent")  # noqa: E712
+    @staticmethod
+    def _renewal() -> list[Any]:
+        until = clock.now_ms() + LEASE_MS
+        return [Control.lease_until.set(until), Control.due_ms.set(until)]
 
-    def _append(self, deciding: Sequence[Fact], actions: list[Any], *, snapshot: bool = False, writes: Sequence[Write] = ()) -> bool:
+    def _append(
+        self, deciding: Sequence[Fact], actions: list[Any], *, snapshot: bool = False, writes: Writes | None = None
+    ) -> bool:
+        """Write everything pending in as many transactions as it takes; the last carries the decision."""
+        decided = [self._noted(fact) for fact in deciding]
+        *early, last = self._batches(decided)
+        for batch in early:
+            if not self._write(batch, self._renewal(), {}):
+                return False
+        if not self._write(last, actions, writes or {}, snapshot=snapshot):
+            return False
+        for noted in decided:
+            self._state.apply(noted.fact, self._program)
+        return True
+
+    def _batches(self, decided: list[_Noted]) -> list[list[_Noted]]:
+        """What fits one transaction each, in order; neither units nor the decision are divided."""
+        batches: list[list[_Noted]] = [[]]
+        size = writes = 0
+        units = [list(unit) for _, unit in itertools.groupby(self._pending, key=lambda noted: noted.unit)]
+        for unit in [*units, decided]:
+            unit_size, unit_writes = sum(noted.size for noted in unit), sum(len(noted.writes) for noted in unit)
+            if batches[-1] and (size + unit_size > APPEND_BYTES or writes + unit_writes > APPEND_WRITES):
+                batches.append([])
+                size = writes = 0
+            batches[-1] += unit
+            size, writes = size + unit_size, writes + unit_writes
+        return batches
+
+    def _write(self, batch: list[_Noted], actions: list[Any], writes: Writes, *, snapshot: bool = False) -> bool:
+        """One transaction; False when something new was copied in instead."""
         append_id = ids.uuid4()
-        facts = [*self.pending, *deciding]
-        entries = self._entries(facts)
+        after = self._next + len(batch)
+        position = [Control.next_index.set(after), Control.append_id.set(append_id), Control.absorbed.set(self._wake)]
+        every: dict[str, Write] = {}
+        if snapshot:
+            saved = self._repository.snapshot(self.pk, after, self._state)
+            every["snapshot"] = lambda tx: tx.put(saved, label="snapshot")
+            position.append(Control.snapshot_index.set(after))
+        for noted in batch:
+            every |= noted.writes
+        entries = self._entries(batch)
         for _ in range(_ATTEMPTS):
-            tx = self._transaction(entries, append_id, actions, snapshot)
-            for write in writes:
+            tx = self._transaction(entries, [*actions, *position])
+            for write in {**every, **writes}.values():
                 write(tx)
             try:
                 tx.commit()
             except (ConditionFailed, Unavailable) as error:
-                verdict = self._look(append_id, error)
+                verdict = self._after_refusal(append_id, error)
                 if verdict is None:
                     continue
                 if verdict is False:
                     return False
-            self._appended(len(facts))
-            for fact in deciding:
-                self._state.apply(fact, self._program)
+            self._next = after
+            del self._pending[: len(batch)]
             return True
         raise Unavailable("the journal could not be appended; it will be tried again")
 
-    def _entries(self, facts: list[Fact]) -> list[JournalEntry]:
-        """Journal items for ``facts``, in order, none too large."""
-        entries: list[JournalEntry] = []
-        chunk: list[Fact] = []
-        size, first = 0, self._next
-        for fact in [*facts, None]:
-            if chunk and (fact is None or size > ENTRY_BYTES):
-                text = self._repository.entry_text(self._control.pk, chunk)
-                entries.append(JournalEntry(self._control.pk, journal_sk(first), first=first, length=len(chunk), facts=text))
-                first, chunk, size = first + len(chunk), [], 0
-            if fact is not None:
-                chunk.append(fact)
-                size += min(json.size(fact), ENTRY_BYTES // 2)
+    def _entries(self, batch: list[_Noted]) -> list[JournalEntry]:
+        """Journal items for the facts, in order, none too large."""
+        chunks: list[list[str]] = []
+        room = 0
+        for noted in batch:
+            if noted.size > room:
+                chunks.append([])
+                room = ENTRY_BYTES
+            chunks[-1].append(noted.text)
+            room -= noted.size
+        entries, first = [], self._next
+        for chunk in chunks:
+            text = f"[{','.join(chunk)}]"
+            entries.append(JournalEntry(self.pk, journal_sk(first), first=first, length=len(chunk), facts=text))
+            first += len(chunk)
         return entries
 
-    def _transaction(self, entries: list[JournalEntry], append_id: str, actions: list[Any], snapshot: bool) -> Transaction:
+    def _transaction(self, entries: list[JournalEntry], actions: list[Any]) -> Transaction:
         tx = Transaction()
         for entry in entries:
             tx.put(entry, condition=JournalEntry.pk.does_not_exist(), label="entry")
-        count = sum(int(entry.length) for entry in entries)
-        position = [Control.next_index.set(self._next + count), Control.append_id.set(append_id), Control.absorbed.set(self._wake)]
-        if snapshot:
-            tx.put(self._repository.snapshot(self._control.pk, self._next + count, self._state), label="snapshot")
-            position.append(Control.snapshot_index.set(self._next + count))
-        unseen = (Control.lease == self._control.lease) & (Control.command == self.command) & (Control.wake == self._wake)
-        tx.update(Control(self._control.pk, "control"), actions=[*actions, *position], condition=unseen, label="control")
-        for sk in self._inbox:
-            tx.delete(InboxEntry(self._control.pk, sk), label="inbox")
-        for write in self._extras:
-            write(tx)
-        return tx
+        ours = Control.lease == self._control.lease
+        unseen = ours & (Control.command == self.command) & (Control.wake == self._wake)
+        return tx.update(Control(self.pk, "control"), actions=actions, condition=unseen, label="control")
 
-    def _look(self, append_id: str, error: Exception) -> bool | None:
-        """After a refused or ambiguous append: True = it is in, False = something new was copied in, None = try again."""
+    def _after_refusal(self, append_id: str, error: Exception) -> bool | None:
+        """After a refused or ambiguous append: True = it is in, False = something new was copied in, None = again."""
         current = self._repository.control(self._control.org_id, self._control.execution_id)
         if current is not None and current.append_id == append_id:
             return True
-        if current is None or current.lease != self._control.lease:
-            raise LeaseLost("another worker advances this execution") from error
+        try:
+            current = self._ours(current)
+        except LeaseLost as lost:
+            raise lost from error
         if int(current.wake) == self._wake and current.command == self.command:
             return None
         self._copy_in(current)
         return False
 
-    def _appended(self, count: int) -> None:
-        self._next += count
-        self.pending.clear()
-        self._inbox.clear()
-        self._extras.clear()
+
+def _summary(pk: str, ended: Fact) -> Write:
+    # A cancellation was shown with its time when it was acknowledged; that time stays.
+    actions = [Summary.status.set(ended["status"]), Summary.ended_ms.set(Summary.ended_ms | ended["at"])]
+    if ended.get("error") is not None:
+        error = str(ended["error"])[:_LONGEST_ERROR].encode("utf-8", "replace").decode()
+        actions.append(Summary.error.set(error))
+    if ended.get("node") is not None:
+        actions.append(Summary.error_node.set(ended["node"]))
+    return lambda tx: tx.update(Summary(pk, "summary"), actions=actions, label="summary")
 
 
-def expire_wait(pk: str, wait: str) -> Write:
+def _deletion(pk: str, sk: str) -> Write:
+    return lambda tx: tx.delete(InboxEntry(pk, sk), label="inbox")
+
+
+def open_wait(record: WaitRecord) -> Writes:
+    """Let a wait be answered from outside."""
+    return {record.sk: lambda tx: tx.put(record, label="wait")}
+
+
+def expire_wait(pk: str, wait: str) -> Writes:
     """Close an open wait for good, on condition that no signal answered it first."""
     key = WaitRecord(pk, f"wait#{wait}")
-    return lambda tx: tx.update(key, actions=[WaitRecord.status.set("expired")], condition=WaitRecord.status == "open", label="wait")
+    actions = [WaitRecord.status.set("expired")]
+    return {key.sk: lambda tx: tx.update(key, actions=actions, condition=WaitRecord.status == "open", label="wait")}
+
+
+def forget_waits(pk: str, waits: Sequence[str]) -> Writes:
+    """Remove waits nobody waits for any more."""
+    return {f"wait#{wait}": _removal(WaitRecord(pk, f"wait#{wait}")) for wait in waits}
+
+
+def _removal(key: WaitRecord) -> Write:
+    return lambda tx: tx.delete(key, label="wait")

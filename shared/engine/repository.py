@@ -1,31 +1,42 @@
 """Every read and write of an execution's items. Keys start with the org, so no call can reach another tenant.
 
-                 start                       acquire                 append(final)
-    (nothing) ─────────▶ live, no lease ───────────────▶ leased ─────────────────────▶ ended
-                              ▲                             │ append(park)
-                              └─────────────────────────────┘
+         start                       acquire                 append(final)
+(nothing) ─────────▶ live, no lease ───────────────▶ leased ─────────────────────▶ ended
+                          ▲                             │ append(park)
+                          └─────────────────────────────┘
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from shared.engine.state import Fact, State
 from shared.kit import clock, ids, json
 from shared.kit.errors import Internal
 from shared.store.blobs import Blobs
-from shared.store.models.executions import Control, InboxEntry, JournalEntry, Snapshot, WaitRecord, execution_pk, journal_sk
+from shared.store.models.executions import (
+    Control,
+    InboxEntry,
+    JournalEntry,
+    Snapshot,
+    WaitRecord,
+    execution_pk,
+    journal_sk,
+)
 from shared.store.transaction import read, update_and_read
 
 LEASE_MS = 30_000
 """How long a lease holds without a heartbeat."""
 
+GRACE_MS = 60_000
+"""How long after the moment somebody should have looked the sweep takes an execution for lost."""
+
 LARGE_VALUE = 100 * 1024
 """Facts and snapshots above this many bytes keep their values in the blob store."""
 
-_BLOB_FIELDS = ("output", "input", "result", "value", "state", "shared", "data", "error")
+_POINTERS = "$blobs"
+"""The field of an outlined fact that says where its large values are. An author names none of a fact's fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,8 @@ class ExecutionRepository:
         """Keep the lease for another term; False when it is lost."""
         until = clock.now_ms() + LEASE_MS
         key = Control(control.pk, "control")
-        return update_and_read(key, [Control.lease_until.set(until), Control.due_ms.set(until)], Control.lease == control.lease)
+        renewal = [Control.lease_until.set(until), Control.due_ms.set(until)]
+        return update_and_read(key, renewal, Control.lease == control.lease)
 
     def load_state(self, control: Control) -> tuple[State, list[Fact]]:
         """The last snapshot and the facts after it, in order, large values loaded."""
@@ -84,7 +96,7 @@ class ExecutionRepository:
         snapshot = read(Snapshot, control.pk, "snapshot")
         if snapshot is None:
             raise Internal("an execution lost its snapshot")
-        text = self._blobs.get(snapshot.blob).decode() if snapshot.blob else snapshot.state
+        text = self._blobs.get(snapshot.blob) if snapshot.blob else snapshot.state
         return State.from_json(json.loads(text)), self.facts(control.pk, after=int(snapshot.index) - 1)
 
     def entries(self, pk: str, after: int = -1) -> Iterator[JournalEntry]:
@@ -105,9 +117,10 @@ class ExecutionRepository:
         return self.inlined(json.loads(entry.facts)[0]) if entry is not None else None
 
     def newest_facts(self, pk: str) -> list[Fact]:
-        """The facts of the last append."""
-        newest = JournalEntry.query(pk, JournalEntry.sk.startswith("journal#"), scan_index_forward=False, limit=1, consistent_read=True)
-        return [self.inlined(fact) for entry in newest for fact in json.loads(entry.facts)]
+        """The facts of the last journal item; large values stay in the blob store."""
+        written = JournalEntry.sk.startswith("journal#")
+        newest = JournalEntry.query(pk, written, scan_index_forward=False, limit=1, consistent_read=True)
+        return [fact for entry in newest for fact in json.loads(entry.facts)]
 
     def numbered_facts(self, pk: str, after: int = -1) -> list[tuple[int, Fact]]:
         """(index, fact) beyond ``after``, large values loaded."""
@@ -124,44 +137,46 @@ class ExecutionRepository:
         """As :meth:`numbered_facts`, without the indices."""
         return [fact for _, fact in self.numbered_facts(pk, after)]
 
-    def inbox(self, pk: str) -> list[InboxEntry]:
-        """Signals not yet in the journal, oldest first."""
-        return list(InboxEntry.query(pk, InboxEntry.sk.startswith("inbox#"), consistent_read=True))
+    def inbox(self, pk: str) -> list[tuple[str, Fact]]:
+        """(sort key, fact) of signals not yet in the journal, oldest first."""
+        found = InboxEntry.query(pk, InboxEntry.sk.startswith("inbox#"), consistent_read=True)
+        return [(entry.sk, self.inlined(json.loads(entry.fact))) for entry in found]
 
-    def open_waits(self, pk: str, key: str) -> list[WaitRecord]:
-        """Waits of this key, newest first."""
+    def waits(self, pk: str, key: str) -> list[WaitRecord]:
+        """Waits of this key, answered ones too, newest first."""
         found = WaitRecord.query(pk, WaitRecord.sk.startswith(f"wait#{key}#"), consistent_read=True)
-        return sorted(found, key=lambda wait: int(wait.visit), reverse=True)
-
-    def entry_text(self, pk: str, facts: list[Fact]) -> str:
-        """The JSON of one journal item; values of large facts go to the blob store first."""
-        return json.dumps([self.outline(pk, fact) for fact in facts])
+        # The sort key of another wait may begin alike, because keys are the author's own texts.
+        return sorted((wait for wait in found if wait.key == key), key=lambda wait: int(wait.visit), reverse=True)
 
     def snapshot(self, pk: str, index: int, state: State) -> Snapshot:
         """The snapshot item of ``state``, ready to be put in the append that parks."""
-        text = json.dumps(state.to_json())
-        if len(text) <= LARGE_VALUE:
-            return Snapshot(pk, "snapshot", index=index, state=text)
-        return Snapshot(pk, "snapshot", index=index, blob=self._put(pk, text))
+        data = json.dumpb(state.to_json())
+        if len(data) <= LARGE_VALUE:
+            return Snapshot(pk, "snapshot", index=index, state=data.decode())
+        return Snapshot(pk, "snapshot", index=index, blob=self._put(pk, data))
 
-    def _put(self, pk: str, text: str) -> str:
+    def encoded(self, pk: str, fact: Fact) -> str:
+        """The JSON text of a fact as it is stored: below 400 KB, its large values moved to the blob store first."""
+        data = json.dumpb(fact)
+        if len(data) > LARGE_VALUE:
+            data = json.dumpb(self._outlined(pk, fact))
+        return data.decode()
+
+    def _outlined(self, pk: str, fact: Fact) -> Fact:
+        values = {name: json.dumpb(value) for name, value in fact.items()}
+        large = {name: data for name, data in values.items() if len(data) > LARGE_VALUE // 4}
+        pointers = {name: self._put(pk, data) for name, data in large.items()}
+        return fact | dict.fromkeys(large) | {_POINTERS: pointers}
+
+    def _put(self, pk: str, data: bytes) -> str:
         key = f"{pk.replace('#', '/')}/{ids.uuid7()}"
-        self._blobs.put(key, text.encode())
+        self._blobs.put(key, data)
         return key
-
-    def outline(self, pk: str, fact: Fact) -> Fact:
-        """``fact`` with its large values moved to the blob store, pointers in their place."""
-        if json.size(fact) <= LARGE_VALUE:
-            return fact
-        large = {name: json.dumps(fact[name]) for name in _BLOB_FIELDS if name in fact}
-        return fact | {name: {"$blob": self._put(pk, text), "size": len(text)} for name, text in large.items() if len(text) > LARGE_VALUE // 4}
 
     def inlined(self, fact: Fact) -> Fact:
         """``fact`` with its large values loaded."""
-        pointers = {name: value for name, value in fact.items() if isinstance(value, dict) and value.keys() == {"$blob", "size"}}
-        if not pointers:
+        pointers: dict[str, str] | None = fact.get(_POINTERS)
+        if pointers is None:
             return fact
-        return fact | {name: self._load(pointer) for name, pointer in pointers.items()}
-
-    def _load(self, pointer: dict[str, Any]) -> Any:
-        return json.loads(self._blobs.get(pointer["$blob"]))
+        loaded = {name: json.loads(self._blobs.get(key)) for name, key in pointers.items()}
+        return {name: value for name, value in fact.items() if name != _POINTERS} | loaded

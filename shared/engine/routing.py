@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from shared.engine.program import BY_ACTION, END, Edge, Node, Program
 from shared.engine.state import Group, State, Token
 
 
 def candidate_edges(program: Program, node: Node, actions: tuple[str, ...]) -> list[tuple[str, str]]:
-    """(action, target node) to follow: the first candidate, or every one where routing is inclusive. END yields nothing."""
+    """(action, target node) to follow: the first candidate, or every one where routing is inclusive.
+
+    END yields nothing.
+    """
     edges = [edge for action in actions for edge in node.edges if edge.action == action]
     chosen = edges if node.routing == "inclusive" else edges[:1]
     return [(edge.action, target) for edge in chosen if (target := _target(program, edge)) is not None]
@@ -41,18 +42,15 @@ def ends_branch(program: Program, state: State, token: Token, target: str) -> tu
         return False, None
     if program.nodes[target].join:
         return True, target
-    return any(default_of_fork(program, state, group) == target for group in _enclosing(state, token)), None
+    return is_default_around(program, state, token, target), None
+
+
+def is_default_around(program: Program, state: State, token: Token, target: str) -> bool:
+    """Whether ``target`` is where a fork around ``token`` goes on once its branches have ended."""
+    return any(default_of_fork(program, state, group) == target for group in state.enclosing(token))
 
 
 def default_of_fork(program: Program, state: State, group: Group) -> str | None:
-    """The node a fork goes on at once its branches have ended."""
-    edge = program.nodes[state.tokens[group.owner].node].edge("default")
+    """The node a fork goes on at once its branches have ended; None for a batch."""
+    edge = program.nodes[state.tokens[group.owner].node].edge("default") if not group.batch else None
     return _target(program, edge) if edge is not None else None
-
-
-def _enclosing(state: State, token: Token) -> Iterator[Group]:
-    group_id = token.group
-    while group_id is not None:
-        group = state.groups[group_id]
-        yield group
-        group_id = state.tokens[group.owner].group

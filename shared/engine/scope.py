@@ -9,11 +9,7 @@ from shared.engine.attempt import Redact
 from shared.engine.expressions.base import Scope
 from shared.engine.kinds.base import ExecutionFacts
 from shared.engine.state import State, Token
-
-REDACTED = "[redacted]"
-
-SHORTEST_REDACTED = 4
-"""Shorter secret values are left alone: blanking every ``1`` would destroy results and protect nothing."""
+from shared.vault import Redactor
 
 
 class LazySecrets(Mapping[str, str]):
@@ -46,35 +42,33 @@ class LazySecrets(Mapping[str, str]):
 class ScopeFactory:
     """Makes scopes for one execution."""
 
-    def __init__(self, pk: str, execution: ExecutionFacts, secrets: LazySecrets) -> None:
-        self.pk = pk
+    def __init__(self, execution: ExecutionFacts, secrets: LazySecrets) -> None:
         self._secrets = secrets
+        self._redactor: Redactor | None = None
         self._execution = {"id": execution.id, "flow_id": execution.definition_id, "account_id": execution.account_id}
 
     def scope(self, state: State, token: Token) -> tuple[Scope, Redact]:
         """What the token's node sees now. The dictionaries are copies, so that attempts may run beside the fold."""
         place = state.place(token)
         scope = Scope(
-            input=place.input, previous_input=place.previous_input, shared=dict(state.shared), results=dict(state.outputs),
-            secrets=self._secrets, execution=self._execution, item=state.item(token) if token.is_item else None,
-            index=token.branch if token.is_item else None, error=place.error, has_item=token.is_item,
-        )  # fmt: skip
+            input=place.input,
+            previous_input=place.previous_input,
+            shared=dict(state.shared),
+            results=dict(state.outputs),
+            secrets=self._secrets,
+            execution=self._execution,
+            item=state.item(token) if token.is_item else None,
+            index=token.branch if token.is_item else None,
+            error=place.error,
+            has_item=token.is_item,
+        )
         return scope, self.redact
 
     def redact(self, value: Any) -> Any:
         """``value`` with every secret value that was read replaced."""
-        known = sorted((text for text in self._secrets.loaded.values() if len(text) >= SHORTEST_REDACTED), key=len, reverse=True)
-        return _redact(value, known) if known else value
-
-
-def _redact(value: Any, known: list[str]) -> Any:
-    if isinstance(value, str):
-        for secret in known:
-            if secret in value:
-                value = value.replace(secret, REDACTED)
-        return value
-    if isinstance(value, list):
-        return [_redact(item, known) for item in value]
-    if isinstance(value, dict):
-        return {_redact(key, known): _redact(item, known) for key, item in value.items()}
-    return value
+        known = self._secrets.loaded
+        if not known:
+            return value
+        if self._redactor is None:
+            self._redactor = Redactor(known.values())
+        return self._redactor.value(value)

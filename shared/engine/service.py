@@ -3,37 +3,64 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shared.engine.ports import DefinitionRef, Driver, Programs
-from shared.engine.repository import LEASE_MS, ExecutionRepository
+from shared.engine.repository import GRACE_MS, LEASE_MS, ExecutionRepository
 from shared.engine.state import Fact
 from shared.engine.views import LIVE, ExecutionView, Page
 from shared.identity.principal import Principal
-from shared.kit import clock, ids, json
+from shared.kit import clock, ids
 from shared.kit.errors import Conflict, NotFound
 from shared.store.models.executions import (
-    Alias, Control, InboxEntry, JournalEntry, Summary, WaitRecord, alias_pk, definition_listing_pk, due_shard, execution_pk, journal_sk,
-)  # fmt: skip
+    Alias,
+    Control,
+    InboxEntry,
+    JournalEntry,
+    Summary,
+    WaitRecord,
+    alias_pk,
+    definition_listing_pk,
+    due_shard,
+    execution_pk,
+    journal_sk,
+)
 from shared.store.transaction import ConditionFailed, Transaction, read
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 
 
-class Engine:
-    """Executions of all dialects."""
+_LIVE = (Control.live == True) & (Control.command != "cancel")  # noqa: E712 - a condition on the item
 
-    def __init__(self, repository: ExecutionRepository, programs: Programs, driver: Driver) -> None:
+_ENDED = "the execution has already ended"
+
+_NUMBERS = 5
+"""How many numbers are tried for a new execution; two of the same millisecond may be alike."""
+
+
+class Engine:
+    """Executions of all dialects. ``time_limit_ms`` after its start an execution expires."""
+
+    def __init__(
+        self, repository: ExecutionRepository, programs: Programs, driver: Driver, time_limit_ms: int | None = None
+    ) -> None:
         self._repository = repository
         self._programs = programs
         self._driver = driver
+        self._time_limit_ms = time_limit_ms
 
     def start(
-        self, principal: Principal, definition: DefinitionRef, input: dict[str, Any], *, kind: str = "flow", execution_id: str | None = None
-    ) -> ExecutionView:  # fmt: skip
-        """Begin an execution. Durable when this returns. A given ``execution_id`` that exists already is answered as it is.
+        self,
+        principal: Principal,
+        definition: DefinitionRef,
+        input: dict[str, Any],
+        *,
+        kind: str = "flow",
+        execution_id: str | None = None,
+    ) -> ExecutionView:
+        """Begin an execution. Durable when this returns. A given ``execution_id`` that exists is answered as it is.
 
         Raises NotFound when the definition version does not exist.
         """
@@ -41,35 +68,52 @@ class Engine:
         started = clock.now_ms()
         identity = execution_id or ids.uuid7()
         pk = execution_pk(principal.org_id, identity)
-        number = ids.snowflake()
-        common = {
-            "execution_id": identity, "account_id": principal.account_id, "number": number, "kind": kind,
-            "definition_id": definition.id, "definition_version": definition.version, "status": "running", "started_ms": started,
+        fact: Fact = {"type": "started", "at": started, "definition_id": definition.id, "version": program.version}
+        fact |= {"input": input, "node": program.start, "kind": program.nodes[program.start].kind}
+        first = JournalEntry(pk, journal_sk(0), first=0, length=1, facts=f"[{self._repository.encoded(pk, fact)}]")
+        common: dict[str, Any] = {
+            "execution_id": identity, "account_id": principal.account_id, "kind": kind, "definition_id": definition.id,
+            "definition_version": definition.version, "status": "running", "started_ms": started,
         }  # fmt: skip
-        fact: Fact = {"type": "started", "at": started, "definition_id": definition.id, "version": program.version, "input": input}
-        fact |= {"node": program.start, "kind": program.nodes[program.start].kind}
-        summary = Summary(
-            pk, "summary", **common, org_listing=principal.org_id, listed_at=identity,
-            definition_listing=definition_listing_pk(principal.org_id, definition.id),
-        )  # fmt: skip
-        tx = Transaction()
-        tx.put(self._first_control(pk, principal, common, started), condition=Control.pk.does_not_exist(), label="control")
-        tx.put(summary, label="summary")
-        tx.put(JournalEntry(pk, journal_sk(0), first=0, length=1, facts=self._repository.entry_text(pk, [fact])), label="entry")
-        tx.put(Alias(alias_pk(principal.org_id, number), "alias", execution_id=identity), condition=Alias.pk.does_not_exist(), label="alias")
-        try:
-            tx.commit()
-        except ConditionFailed as failed:
-            if execution_id is None or "control" not in failed.failures:
-                raise
-            return self.get(principal, execution_id)
+        for attempt in range(_NUMBERS):
+            common["number"] = ids.snowflake()
+            summary = self._first_summary(pk, principal, common)
+            try:
+                self._create(pk, principal, common, summary, first)
+            except ConditionFailed as failed:
+                if execution_id is not None and "control" in failed.failures:
+                    return self.get(principal, execution_id)
+                if attempt == _NUMBERS - 1 or failed.failures.keys() != {"alias"}:
+                    raise
+            else:
+                break
         self._driver.start(principal.org_id, identity, 0)
         return ExecutionView.of(summary, input=input, current_node=program.start)
 
-    def _first_control(self, pk: str, principal: Principal, common: dict[str, Any], started: int) -> Control:
+    def _create(
+        self, pk: str, principal: Principal, common: dict[str, Any], summary: Summary, first: JournalEntry
+    ) -> None:
+        alias = Alias(alias_pk(principal.org_id, common["number"]), "alias", execution_id=common["execution_id"])
+        tx = Transaction()
+        tx.put(self._first_control(pk, principal, common), condition=Control.pk.does_not_exist(), label="control")
+        tx.put(summary, label="summary")
+        tx.put(first, label="entry")
+        tx.put(alias, condition=Alias.pk.does_not_exist(), label="alias")
+        tx.commit()
+
+    def _first_control(self, pk: str, principal: Principal, common: dict[str, Any]) -> Control:
+        started, limit = common["started_ms"], self._time_limit_ms
         return Control(
-            pk, "control", **common, org_id=principal.org_id, live=True, generation=0, segment=0, wake=0, absorbed=0, command="",
-            next_index=1, due_shard=due_shard(common["execution_id"]), due_ms=started + LEASE_MS,
+            pk, "control", **common, org_id=principal.org_id, live=True, generation=0, segment=0, wake=0, absorbed=0,
+            command="", next_index=1, due_shard=due_shard(common["execution_id"]), due_ms=started + LEASE_MS,
+            deadline_ms=started + limit if limit is not None else None,
+        )  # fmt: skip
+
+    @staticmethod
+    def _first_summary(pk: str, principal: Principal, common: dict[str, Any]) -> Summary:
+        return Summary(
+            pk, "summary", **common, org_listing=principal.org_id, listed_at=common["execution_id"],
+            definition_listing=definition_listing_pk(principal.org_id, common["definition_id"]),
         )  # fmt: skip
 
     # Looking
@@ -82,14 +126,20 @@ class Engine:
         more: dict[str, Any] = {"input": first.get("input"), "current_node": first.get("node")}
         for fact in self._repository.newest_facts(pk):
             if fact["type"] == "ended":
-                more["result"] = fact.get("result")
+                more["result"] = self._repository.inlined(fact).get("result")
             if fact.get("node") is not None:
                 more["current_node"] = fact["node"]
         return ExecutionView.of(row, **more)
 
     def list(
-        self, principal: Principal, *, definition_id: str | None = None, statuses: frozenset[str] | None = None, limit: int, offset: int
-    ) -> Page[ExecutionView]:  # fmt: skip
+        self,
+        principal: Principal,
+        *,
+        definition_id: str | None = None,
+        statuses: frozenset[str] | None = None,
+        limit: int,
+        offset: int,
+    ) -> Page[ExecutionView]:
         """Executions of the org, oldest first, without input and result."""
         keep = Summary.status.is_in(*sorted(statuses)) if statuses else None
         if definition_id is not None:
@@ -102,14 +152,14 @@ class Engine:
         rows = [row for position, row in zip(range(offset + limit), found, strict=False) if position >= offset]
         return Page([ExecutionView.of(row) for row in rows], total, limit, offset)
 
-    def facts(self, principal: Principal, execution_id: str, *, after: int = -1) -> list[tuple[int, Fact]]:
+    def facts(self, principal: Principal, execution_id: str, *, after: int = -1) -> Sequence[tuple[int, Fact]]:
         """(index, fact) beyond ``after``, in order, large values loaded. Raises NotFound."""
         pk = self._pk(principal, execution_id)
         self._summary(pk)
         return self._repository.numbered_facts(pk, after)
 
     def follow(self, principal: Principal, execution_id: str, *, after: int = -1) -> Iterator[tuple[int, Fact]]:
-        """As :meth:`facts`, read entry by entry as they are asked for; pass a fact to :meth:`loaded` for its large values."""
+        """As :meth:`facts`, read entry by entry as they are asked for; :meth:`loaded` adds a fact's large values."""
         pk = self._pk(principal, execution_id)
         self._summary(pk)
         return self._repository.outlined_facts(pk, after)
@@ -122,19 +172,8 @@ class Engine:
 
     def cancel(self, principal: Principal, execution_id: str) -> None:
         """Stop for good: once this returns no node starts. Raises NotFound, Conflict when it has ended already."""
-        pk = self._pk(principal, execution_id)
-        row = self._summary(pk)
-        tx = Transaction()
-        actions = [Control.command.set("cancel"), Control.wake.set(Control.wake + 1), Control.status.set("canceled")]
-        live = (Control.live == True) & (Control.command != "cancel")  # noqa: E712
-        tx.update(Control(pk, "control"), actions=actions, condition=live, label="control")
-        ended = [Summary.status.set("canceled"), Summary.ended_ms.set(clock.now_ms()), Summary.error.set("canceled")]
-        tx.update(Summary(pk, "summary"), actions=ended, label="summary")
-        try:
-            tx.commit()
-        except ConditionFailed as failed:
-            raise Conflict("the execution has already ended") from failed
-        self._wake(principal.org_id, row.execution_id)
+        ended = [Summary.ended_ms.set(clock.now_ms()), Summary.error.set("canceled")]
+        self._command(principal, execution_id, "cancel", "canceled", ended)
 
     def pause(self, principal: Principal, execution_id: str) -> None:
         """Let running nodes finish and start no other until :meth:`resume`. Raises NotFound, Conflict."""
@@ -144,41 +183,48 @@ class Engine:
         """Go on after :meth:`pause`. Raises NotFound, Conflict."""
         self._command(principal, execution_id, "", "running")
 
-    def _command(self, principal: Principal, execution_id: str, command: str, status: str) -> None:
+    def _command(
+        self, principal: Principal, execution_id: str, command: str, status: str, more: Sequence[Any] = ()
+    ) -> None:
+        """One transaction: the lease holder's next append, its end included, fails on the command it has not seen."""
         pk = self._pk(principal, execution_id)
         row = self._summary(pk)
         tx = Transaction()
-        actions = [Control.command.set(command), Control.wake.set(Control.wake + 1), Control.status.set(status)]
-        live = (Control.live == True) & (Control.command != "cancel")  # noqa: E712
-        tx.update(Control(pk, "control"), actions=actions, condition=live, label="control")
-        tx.update(Summary(pk, "summary"), actions=[Summary.status.set(status)], label="summary")
+        actions = [Control.command.set(command), Control.status.set(status), *_raise_wake()]
+        tx.update(Control(pk, "control"), actions=actions, condition=_LIVE, label="control")
+        tx.update(Summary(pk, "summary"), actions=[Summary.status.set(status), *more], label="summary")
         try:
             tx.commit()
         except ConditionFailed as failed:
-            raise Conflict("the execution has already ended") from failed
+            raise Conflict(_ENDED) from failed
         self._wake(principal.org_id, row.execution_id)
 
     def signal(self, principal: Principal, execution_id: str, key: str, value: Any) -> None:
-        """Answer the newest open wait of this key. Raises NotFound when none is open, Conflict when another answer came first."""
+        """Answer the newest open wait of this key.
+
+        Raises NotFound when none is open, Conflict when another answer came first or the execution has ended.
+        """
         pk = self._pk(principal, execution_id)
         row = self._summary(pk)
         if row.status not in LIVE:
-            raise Conflict("the execution has already ended")
-        waits = self._repository.open_waits(pk, key)
+            raise Conflict(_ENDED)
+        waits = self._repository.waits(pk, key)
         wait = next((wait for wait in waits if wait.status == "open"), None)
+        if wait is None and waits:
+            raise Conflict(f"{key} has been answered already")
         if wait is None:
-            raise Conflict(f"{key} has been answered already") if waits else NotFound(f"the execution does not wait for {key}")
-        fact: Fact = {"type": "wait_ended", "at": clock.now_ms(), "wait": wait.wait, "token": int(wait.token), "node": wait.node}
-        fact |= {"visit": int(wait.visit), "timed_out": False, "value": value}
+            raise NotFound(f"the execution does not wait for {key}")
+        fact: Fact = {"type": "wait_ended", "at": clock.now_ms(), "wait": wait.wait, "token": int(wait.token)}
+        fact |= {"node": wait.node, "visit": int(wait.visit), "timed_out": False, "value": value}
+        answered = [WaitRecord.status.set("answered")]
         tx = Transaction()
-        tx.update(WaitRecord(pk, wait.sk), actions=[WaitRecord.status.set("answered")], condition=WaitRecord.status == "open", label="wait")
-        tx.put(InboxEntry(pk, f"inbox#{ids.uuid7()}", fact=json.dumps(self._repository.outline(pk, fact))), label="inbox")
-        live = (Control.live == True) & (Control.command != "cancel")  # noqa: E712
-        tx.update(Control(pk, "control"), actions=[Control.wake.set(Control.wake + 1)], condition=live, label="control")
+        tx.update(WaitRecord(pk, wait.sk), answered, condition=WaitRecord.status == "open", label="wait")
+        tx.put(InboxEntry(pk, f"inbox#{ids.uuid7()}", fact=self._repository.encoded(pk, fact)), label="inbox")
+        tx.update(Control(pk, "control"), actions=_raise_wake(), condition=_LIVE, label="control")
         try:
             tx.commit()
         except ConditionFailed as failed:
-            raise Conflict(f"{key} has been answered already, or the execution has ended") from failed
+            raise Conflict(_ENDED if "control" in failed.failures else f"{key} has been answered already") from failed
         self._wake(principal.org_id, row.execution_id)
 
     def _wake(self, org_id: str, execution_id: str) -> None:
@@ -201,3 +247,8 @@ class Engine:
         if row is None:
             raise NotFound("no such execution")
         return row
+
+
+def _raise_wake() -> list[Any]:
+    # Should every wake-up be lost, the sweep looks after the grace; the lease holder's own moments replace it.
+    return [Control.wake.set(Control.wake + 1), Control.due_ms.set(clock.now_ms() + GRACE_MS)]

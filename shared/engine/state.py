@@ -1,13 +1,13 @@
 """What an execution is at a journal index: a pure fold over its facts.
 
-The interpreter decides and notes facts; only :meth:`State.apply` changes state. Live running and replay after a crash are
-therefore the same code. Tokens walk the program; a *group* holds the branches of a fork or the items of a batch, whose
-owner token waits until all have ended.
+The interpreter decides and notes facts; only :meth:`State.apply` changes what is kept. Live running and replay after a
+crash are therefore the same code. Tokens walk the program; a *group* holds the branches of a fork or the elements of a
+batch, whose owner token waits until all have ended. An element has a token only while it runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -19,7 +19,11 @@ TokenStatus = Literal["ready", "running", "waiting", "retrying", "finished", "fa
 
 @dataclass(slots=True)
 class Token:
-    """A place in the program. ``visit`` 0 means its node has not begun; ``attempt`` counts deliveries, ``failures`` the author's."""
+    """A place in the program. ``visit`` 0 means its node has not begun.
+
+    ``attempt`` counts deliveries, ``failures`` those the author's retries count. ``wait_params`` are the parameters a
+    prep hook made before the node began to wait.
+    """
 
     id: int
     node: str
@@ -33,6 +37,7 @@ class Token:
     wait: str | None = None
     wait_key: str | None = None
     wait_state: Any = None
+    wait_params: dict[str, Any] | None = None
     answer: dict[str, Any] | None = None
     output: Any = None
     group: int | None = None
@@ -43,7 +48,10 @@ class Token:
 
 @dataclass(slots=True)
 class Group:
-    """Branches of a fork or items of a batch. ``join`` is the join node the branches met."""
+    """Branches of a fork or elements of a batch. ``join`` is the join node the branches met.
+
+    Of a batch, element ``n`` gets the token ``first_token + n``; ``begun`` elements have had theirs, ``live`` have one.
+    """
 
     id: int
     owner: int
@@ -51,6 +59,9 @@ class Group:
     batch: bool
     outputs: dict[str, Any] = field(default_factory=dict)
     join: str | None = None
+    first_token: int = 0
+    begun: int = 0
+    live: int = 0
 
     def ordered(self) -> list[Any]:
         """Outputs in the order of the branches."""
@@ -59,7 +70,10 @@ class Group:
 
 @dataclass(slots=True)
 class State:
-    """Everything the interpreter knows. JSON-serialisable through :meth:`to_json`."""
+    """Everything the interpreter knows. JSON-serialisable through :meth:`to_json`.
+
+    ``failure`` is the failed node that nothing handled: the execution has yet to end with it.
+    """
 
     shared: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +85,7 @@ class State:
     paused: bool = False
     last_node: str | None = None
     last_output: Any = None
+    failure: Fact | None = None
     ended: Fact | None = None
 
     def apply(self, fact: Fact, program: Program) -> None:
@@ -87,22 +102,52 @@ class State:
         """The group this token waits for."""
         return next((group for group in self.groups.values() if group.owner == token.id), None)
 
+    def owner(self, group_id: int) -> Token:
+        """The token that waits for a group."""
+        return self.tokens[self.groups[group_id].owner]
+
+    def enclosing(self, token: Token) -> Iterator[Group]:
+        """The groups this token is in, the innermost first."""
+        group_id = token.group
+        while group_id is not None:
+            yield self.groups[group_id]
+            group_id = self.owner(group_id).group
+
     def place(self, token: Token) -> Token:
-        """The token that carries the input: a batch item looks at its owner's instead of copying the list."""
-        return self.tokens[self.groups[token.group].owner] if token.is_item and token.group is not None else token
+        """The token that carries the input: an element looks at its owner's instead of copying the list."""
+        return self.owner(token.group) if token.is_item and token.group is not None else token
 
     def item(self, token: Token) -> Any:
-        """The element a batch item stands for."""
+        """The element a token stands for."""
         return (batch_items(self.place(token).input) or [])[token.branch]
 
-    def drop_group(self, group: Group) -> None:
-        """Forget a group with every token below it."""
-        self.groups.pop(group.id, None)
-        for token in self.members(group.id):
-            self.tokens.pop(token.id, None)
-            inner = self.owned_by(token)
-            if inner is not None:
-                self.drop_group(inner)
+    def next_item(self, group: Group, ahead: int = 0) -> Token:
+        """The token that the next element of a batch, or the one so many ``ahead``, will have once it starts."""
+        owner, index = self.tokens[group.owner], group.begun + ahead
+        return Token(
+            group.first_token + index, owner.node, None, visit=owner.visit, group=group.id, branch=index,
+            is_item=True,
+        )  # fmt: skip
+
+    def below(self, token: Token) -> list[Token]:
+        """Every token in the group this one owns, and in theirs."""
+        found, owners = [], [token]
+        while owners:
+            group = self.owned_by(owners.pop())
+            members = self.members(group.id) if group is not None else []
+            found += members
+            owners += members
+        return found
+
+    def drop_below(self, token: Token) -> None:
+        """Forget the group a token owns, with everything in it."""
+        if self.owned_by(token) is None:
+            return
+        gone = self.below(token)
+        owners = {token.id, *(member.id for member in gone)}
+        for member in gone:
+            del self.tokens[member.id]
+        self.groups = {group.id: group for group in self.groups.values() if group.owner not in owners}
 
     def forget_deliveries(self) -> None:
         """After a take-over: what had started and not finished is to be delivered again, in the same visit."""
@@ -113,7 +158,8 @@ class State:
     def to_json(self) -> dict[str, Any]:
         """A JSON object that :meth:`from_json` reads back."""
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        return plain | {"tokens": [_plain(token) for token in self.tokens.values()], "groups": [_plain(group) for group in self.groups.values()]}
+        tokens = [_plain(token) for token in self.tokens.values()]
+        return plain | {"tokens": tokens, "groups": [_plain(group) for group in self.groups.values()]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> State:
@@ -134,23 +180,33 @@ def _started(state: State, fact: Fact, program: Program) -> None:
 
 
 def _node_started(state: State, fact: Fact, program: Program) -> None:
+    if fact["token"] not in state.tokens:
+        group = state.groups[fact["group"]]
+        state.tokens[fact["token"]] = state.next_item(group)
+        group.begun += 1
+        group.live += 1
     token = state.tokens[fact["token"]]
     token.status, token.visit, token.attempt = "running", fact["visit"], fact["attempt"]
     token.due_ms = None
     state.visits = max(state.visits, fact["visit"])
 
 
+def _node_resumed(state: State, fact: Fact, program: Program) -> None:
+    state.tokens[fact["token"]].status = "running"
+
+
 def _node_finished(state: State, fact: Fact, program: Program) -> None:
     token = state.tokens[fact["token"]]
     _patch_shared(state, fact)
     if token.is_item and token.group is not None:
-        state.groups[token.group].outputs[str(token.branch)] = fact["output"]
+        group = state.groups[token.group]
+        group.outputs[str(token.branch)] = fact["output"]
+        group.live -= 1
         del state.tokens[token.id]
         return
-    group = state.owned_by(token)
-    if group is not None:
-        state.drop_group(group)
-    token.status, token.output, token.answer, token.wait_state = "finished", fact["output"], None, None
+    state.drop_below(token)
+    token.status, token.output = "finished", fact["output"]
+    token.answer, token.wait_state, token.wait_params = None, None, None
     state.outputs[token.node] = state.last_output = fact["output"]
     state.last_node = token.node
     for key in program.nodes[token.node].result_keys:
@@ -165,15 +221,15 @@ def _patch_shared(state: State, fact: Fact) -> None:
 
 def _node_failed(state: State, fact: Fact, program: Program) -> None:
     token = state.tokens[fact["token"]]
-    group = state.owned_by(token)
-    if group is not None:
-        state.drop_group(group)
-    token.answer, token.wait_state = None, None
+    state.drop_below(token)
+    token.answer, token.wait_state, token.wait_params = None, None, None
     token.failures += 1
     if fact.get("retry_at") is not None:
         token.status, token.due_ms = "retrying", fact["retry_at"]
         return
     token.status = "failed"
+    if token.group is None and not fact["handled"]:
+        state.failure = fact
     if fact.get("output") is not None:
         state.outputs[token.node] = fact["output"]
 
@@ -182,7 +238,10 @@ def _edge_taken(state: State, fact: Fact, program: Program) -> None:
     source = state.tokens[fact["token"]]
     error = fact.get("error")
     new_input = {"error": error, **error} if error else source.output
-    moved = Token(fact.get("new", source.id), fact["target"], new_input, previous_input=source.input, group=source.group, branch=source.branch, error=error)
+    moved = Token(
+        fact.get("new", source.id), fact["target"], new_input, previous_input=source.input, group=source.group,
+        branch=source.branch, error=error,
+    )  # fmt: skip
     state.tokens[moved.id] = moved
     state.next_token = max(state.next_token, moved.id + 1)
 
@@ -206,7 +265,7 @@ def _forked(state: State, fact: Fact, program: Program) -> None:
     state.groups[group.id] = group
     state.next_group = max(state.next_group, group.id + 1)
     for branch, row in enumerate(fact["branches"]):
-        token = Token(row["token"], row["target"], owner.input, previous_input=owner.previous_input, group=group.id, branch=branch)
+        token = Token(row["token"], row["target"], owner.input, owner.previous_input, group=group.id, branch=branch)
         state.tokens[token.id] = token
         state.next_token = max(state.next_token, token.id + 1)
 
@@ -214,13 +273,9 @@ def _forked(state: State, fact: Fact, program: Program) -> None:
 def _batch_opened(state: State, fact: Fact, program: Program) -> None:
     owner = state.tokens[fact["token"]]
     owner.status = "owner"
-    group = Group(fact["group"], owner.id, fact["size"], batch=True)
+    group = Group(fact["group"], owner.id, fact["size"], batch=True, first_token=fact["first_token"])
     state.groups[group.id] = group
     state.next_group = max(state.next_group, group.id + 1)
-    for index in range(group.size):
-        token = Token(fact["first_token"] + index, owner.node, None, group=group.id, branch=index, is_item=True)
-        token.visit = owner.visit
-        state.tokens[token.id] = token
     state.next_token = max(state.next_token, fact["first_token"] + fact["size"])
 
 
@@ -236,6 +291,8 @@ def _wait_opened(state: State, fact: Fact, program: Program) -> None:
     token = state.tokens[fact["token"]]
     token.status, token.wait, token.wait_key = "waiting", fact["wait"], fact["key"]
     token.due_ms, token.wait_state, token.answer = fact["until"], fact.get("state"), None
+    token.wait_params = fact.get("params")
+    _patch_shared(state, fact)
 
 
 def _wait_ended(state: State, fact: Fact, program: Program) -> None:
@@ -257,6 +314,7 @@ def _ended(state: State, fact: Fact, program: Program) -> None:
 _REDUCERS: dict[str, Callable[[State, Fact, Program], None]] = {
     "started": _started,
     "node_started": _node_started,
+    "node_resumed": _node_resumed,
     "node_finished": _node_finished,
     "node_failed": _node_failed,
     "edge_taken": _edge_taken,

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     workers: int = Field(8, ge=1, le=256, description="Executions the embedded driver advances at once.")
     script_workers: int = Field(2, ge=1, le=64, description="Warm processes that evaluate scripts.")
     slice_seconds: float = Field(60.0, gt=0, description="Time one advance may run before it yields.")
+    execution_days: float = Field(300.0, gt=0, le=300, description="Days after which an execution expires.")
     max_visits: int = Field(10_000, ge=1, description="Node visits after which an execution fails.")
     token_secret: SecretStr | None = Field(
         None, description="Signing secret of session tokens; made on first start when embedded."

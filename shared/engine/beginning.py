@@ -1,0 +1,165 @@
+"""Beginning nodes: which tokens may run now, and how their start is recorded before anything happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from shared.engine.attempt import Failure
+from shared.engine.program import Node
+from shared.engine.routing import ends_branch, fork_branches
+from shared.engine.settling import Settling
+from shared.engine.state import Fact, Token, batch_items
+from shared.engine.turn import Turn
+from shared.kit import clock
+
+DEEPEST = 64
+"""Forks and batches may be nested so deep; a branch that leads back to its own fork would nest without end."""
+
+
+class Beginning:
+    """Starts what can start. ``held`` says that governance kept an effect from starting at the last look."""
+
+    def __init__(self, turn: Turn, settling: Settling) -> None:
+        self._turn = turn
+        self._settling = settling
+        self._state = turn.state
+        self._journal = turn.journal
+        self.held = False
+
+    def begin(self) -> bool:
+        """Start every token that is ready; False when nothing could start."""
+        room = self._turn.room
+        ready = list(islice((token for token in self._state.tokens.values() if token.status == "ready"), room))
+        ready += self._elements(room - len(ready))
+        begun, effects, visits = False, [], self._state.visits
+        self.held = False
+        for token in ready:
+            if not token.visit:
+                visits += 1
+            if visits > self._turn.max_visits:
+                self._endless(token)
+                return True
+            if self._is_gone(token):
+                continue
+            if self._opens_group(token):
+                begun = True
+            elif self._turn.attempts.effectful(self._turn.node(token)):
+                effects.append(token)
+            else:
+                self._begin_pure(token, alone=len(ready) == 1 and not self._turn.flights)
+                begun = True
+        return self._begin_effects(effects) or begun
+
+    def _is_gone(self, token: Token) -> bool:
+        """Whether the failure of another one took the token, or the batch of a coming element, with it."""
+        if token.attempt == 0 and token.is_item:
+            return token.group not in self._state.groups
+        return self._state.tokens.get(token.id) is not token or token.status != "ready"
+
+    def _elements(self, room: int) -> Iterator[Token]:
+        """Elements of batches whose turn it is."""
+        for group in [group for group in self._state.groups.values() if group.batch and group.begun < group.size]:
+            batch = self._turn.node(self._state.tokens[group.owner]).batch
+            most = batch.max_parallel if batch is not None else 1
+            coming = max(min(most - group.live, group.size - group.begun, room), 0)
+            yield from (self._state.next_item(group, ahead) for ahead in range(coming))
+            room -= coming
+
+    def _endless(self, token: Token) -> None:
+        message = f"more than {self._turn.max_visits} node visits; is there an endless loop?"
+        self._journal.finish("failed", error=message, node=token.node, kind=self._turn.kind(token.node))
+
+    # Forks and batches
+
+    def _opens_group(self, token: Token) -> bool:
+        """A fork or a batch over a list: its branches or elements run instead of the node itself."""
+        node = self._turn.node(token)
+        if token.is_item or token.answer is not None or not (node.batch or node.routing == "fork"):
+            return False
+        items = batch_items(token.input) if node.batch else None
+        if node.batch and items is None:
+            return False
+        if sum(1 for _ in self._state.enclosing(token)) >= DEEPEST:
+            message = f"forks and batches are nested more than {DEEPEST} deep; does a branch lead back to its fork?"
+            self._settling.failed(token, Failure(message, retryable=False))
+            self._journal.mark()
+            return True
+        self._start(token)
+        group = self._state.next_group
+        if items is not None:
+            first = self._state.next_token
+            self._journal.note("batch_opened", token=token.id, group=group, size=len(items), first_token=first)
+        else:
+            self._fork(token, node, group)
+        self._settling.close_if_done(group)
+        self._journal.mark()
+        return True
+
+    def _fork(self, token: Token, node: Node, group: int) -> None:
+        first = self._state.next_token
+        found = enumerate(fork_branches(self._turn.program, node))
+        branches = [{"token": first + n, "action": action, "target": target} for n, (action, target) in found]
+        self._journal.note("forked", token=token.id, group=group, branches=branches)
+        for branch in self._state.members(group):
+            ends, join = ends_branch(self._turn.program, self._state, branch, branch.node)
+            if ends:
+                self._settling.end_branch(branch, join)
+
+    # Nodes
+
+    def _start(self, token: Token) -> None:
+        self._journal.note("node_started", **self._turn.subject(token), attempt=token.attempt + 1)
+
+    def _begin_pure(self, token: Token, *, alone: bool) -> None:
+        """A node without effects starts at once; its record becomes durable with whatever follows."""
+        if token.answer is None:
+            self._start(token)
+            self._journal.mark()
+        self._launch(self._state.tokens[token.id], inline=alone)
+
+    def _begin_effects(self, tokens: list[Token]) -> bool:
+        """Journal the start of effects, then start them; nothing starts when a command or signal came between."""
+        refused = False
+        allowed: list[Token] = []
+        for token in tokens:
+            decision = self._turn.governance.before(self._turn.execution, self._turn.node(token))
+            if decision.verdict == "hold":
+                # Elements of a batch start in order, so what comes after it waits too.
+                self.held = True
+                break
+            if decision.verdict == "allow":
+                allowed.append(token)
+            elif not self._is_gone(token):
+                refused = True
+                self._refuse(token, decision.reason)
+        allowed = [token for token in allowed if not self._is_gone(token)]
+        if allowed and self._journal.commit(self._starts(allowed)):
+            for token in allowed:
+                self._launch(self._state.tokens[token.id], inline=False)
+        return refused or bool(allowed)
+
+    def _refuse(self, token: Token, reason: str) -> None:
+        if token.id not in self._state.tokens:
+            self._start(token)
+        self._settling.failed(self._state.tokens[token.id], Failure(reason, retryable=False))
+        self._journal.mark()
+
+    def _starts(self, tokens: list[Token]) -> list[Fact]:
+        facts: list[Fact] = []
+        visits = self._state.visits
+        for token in tokens:
+            if token.answer is not None:
+                facts.append({"type": "node_resumed", "at": clock.now_ms(), **self._turn.subject(token)})
+                continue
+            visit = token.visit or (visits := visits + 1)
+            subject = self._turn.subject(token) | {"visit": visit}
+            facts.append({"type": "node_started", "at": clock.now_ms(), **subject, "attempt": token.attempt + 1})
+        return facts
+
+    def _launch(self, token: Token, *, inline: bool) -> None:
+        job, attempts = self._turn.job(token), self._turn.attempts
+        if inline and self._turn.node(token).timeout_ms is None:
+            self._settling.settle(token, attempts.run(job))
+        else:
+            self._turn.launch(token, lambda: attempts.run(job))
