@@ -3,6 +3,6 @@
 from shared.vault.envelope import Envelope
 from shared.vault.ports import KeyRing
 from shared.vault.redaction import REDACTED, Redactor
-from shared.vault.secrets import SecretRow, Secrets
+from shared.vault.secrets import AccountSecrets, SecretRow, Secrets
 
-__all__ = ["REDACTED", "Envelope", "KeyRing", "Redactor", "SecretRow", "Secrets"]
+__all__ = ["REDACTED", "AccountSecrets", "Envelope", "KeyRing", "Redactor", "SecretRow", "Secrets"]

@@ -133,6 +133,17 @@ class Secrets:
         return self._envelope.open(account_scope(account_id), KIND, record.sk, record.sealed).decode()
 
 
+class AccountSecrets:
+    """The vault as the engine asks it: a FlowRunner secret belongs to the account, whichever org it acts in."""
+
+    def __init__(self, vault: Secrets) -> None:
+        self._vault = vault
+
+    def values(self, org_id: str, account_id: str) -> Mapping[str, str]:
+        """Every secret of the account in clear, by key."""
+        return self._vault.values(account_id)
+
+
 def _row(record: SecretRecord) -> SecretRow:
     return SecretRow(record.sk, int(record.created_ms), int(record.updated_ms))
 
