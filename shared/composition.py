@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -40,16 +39,6 @@ BLOBS = "blobs"
 
 PURGE_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
-
-
-class AccountSecrets:
-    """The vault as the engine asks it: a FlowRunner secret belongs to the account, whichever org it acts in."""
-
-    def __init__(self, vault: Secrets) -> None:
-        self._vault = vault
-
-    def values(self, org_id: str, account_id: str) -> Mapping[str, str]:
-        return self._vault.values(account_id)
 
 
 class Services:
@@ -118,7 +107,6 @@ class Services:
         )
         identity = Identity.build(self.root_secret, options)
         # In this order: nothing starts any more, then nothing runs, then what it ran with may go.
-        identity.add_cleanup(self._forget_schedules)
         identity.add_cleanup(self._forget_executions)
         identity.add_cleanup(lambda departure: self.catalog.forget(departure))
         identity.add_cleanup(lambda departure: self.secrets.forget(departure))
@@ -126,15 +114,12 @@ class Services:
         identity.add_cleanup(lambda departure: self.operations.forget(departure))
         return identity
 
-    def _forget_schedules(self, departure: Departure) -> None:
+    def _forget_executions(self, departure: Departure) -> None:
+        from shared.engine.departure import cancel_executions, forget_executions
         from shared.engine.schedules import forget_schedules
         from shared.identity import memberships
 
         forget_schedules(departure, [member.org_id for member in memberships(departure.account_id)])
-
-    def _forget_executions(self, departure: Departure) -> None:
-        from shared.engine.departure import cancel_executions, forget_executions
-
         cancel_executions(self.engine, departure)
         forget_executions(self.blobs, departure)
 
@@ -277,6 +262,7 @@ class Services:
         from shared.engine.attempt import Attempts
         from shared.engine.interpreter import Limits
         from shared.engine.ports import AllowEverything
+        from shared.vault import AccountSecrets
 
         stopping = (lambda: self.embedded_driver.stopping) if self.settings.adapter == "embedded" else (lambda: False)
         return Advancer(
