@@ -114,8 +114,7 @@ def _turn(message: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
         case "user":
             return "user", list(_blocks(message.get("content")))
         case "assistant":
-            thinking = message.get("thinking_blocks") or []
-            calls = message.get("tool_calls") or []
+            thinking, calls = _objects(message.get("thinking_blocks")), _objects(message.get("tool_calls"))
             return "assistant", [*thinking, *_blocks(message.get("content")), *map(_tool_use, calls)]
         case "tool":
             result: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.get("tool_call_id", "")}
@@ -140,6 +139,12 @@ def _blocks(content: Any) -> Iterator[dict[str, Any]]:
                 yield {"type": "image", "source": _image(url)}
             case dict():
                 yield part
+            case str() if part:
+                yield {"type": "text", "text": part}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _image(url: str) -> dict[str, Any]:

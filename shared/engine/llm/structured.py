@@ -9,9 +9,10 @@ import yaml
 
 from shared.kit import json
 
-_FENCE = re.compile(
-    r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<body>.*?)\n?^[ \t]*(?P=fence)[ \t]*$", re.DOTALL | re.MULTILINE
-)
+_OPENING = re.compile(r"\s*(?P<fence>`{3,}|~{3,})[^`]*")
+LONGEST_YAML = 256 * 1024
+"""Characters; the parser is slow, and a model's answer is far shorter."""
+
 _JSON_TAGS = ("bool", "int", "float", "null", "map", "seq", "str")
 
 
@@ -32,8 +33,7 @@ _Loader.yaml_implicit_resolvers = {
 
 def structured(answer: str) -> Any:
     """The data in ``answer``: its first fenced block, else all of it. Raises ValueError when it is none."""
-    fenced = _FENCE.search(answer)
-    text = (fenced["body"] if fenced else answer).strip()
+    text = _unfenced(answer).strip()
     if not text:
         raise ValueError("it is empty")
     try:
@@ -42,7 +42,20 @@ def structured(answer: str) -> Any:
         return _yaml(text)
 
 
+def _unfenced(answer: str) -> str:
+    lines = answer.splitlines()
+    for number, line in enumerate(lines, start=1):
+        opening = _OPENING.fullmatch(line)
+        if opening is not None:
+            # A block that is not closed reaches to the end, as in Markdown.
+            ends = (end for end in range(number, len(lines)) if lines[end].strip() == opening["fence"])
+            return "\n".join(lines[number : next(ends, len(lines))])
+    return answer
+
+
 def _yaml(text: str) -> Any:
+    if len(text) > LONGEST_YAML:
+        raise ValueError(f"it is longer than {LONGEST_YAML} characters")
     try:
         # The loader is a SafeLoader that accepts less.
         value = yaml.load(text, Loader=_Loader)  # noqa: S506

@@ -15,22 +15,30 @@ from shared.kit import json
 NO_VALUE = "<no value>"
 """What Go prints for a name that is not there."""
 
-_ACTION = re.compile(r"\{\{(?P<left>-(?=\s))?(?P<body>.*?)(?P<right>(?<=\s)-)?\}\}", re.DOTALL)
 _FIELD = re.compile(r"\$?(?:\.(?P<path>[^\W\d]\w*(?:\.[^\W\d]\w*)*)?)")
 _COMMENT = re.compile(r"/\*.*\*/", re.DOTALL)
+_SPACE = re.compile(r"\s*")
 
 
 def render(template: str, names: Mapping[str, Any]) -> str:
     """``template`` with its fields filled in. Raises NodeFailed for any other action."""
     pieces: list[str] = []
-    position, trim = 0, False
-    for action in _ACTION.finditer(template):
-        before = template[position : action.start()]
-        before = before.lstrip() if trim else before
-        pieces += [before.rstrip() if action["left"] else before, _value(action["body"].strip(), names)]
-        position, trim = action.end(), bool(action["right"])
-    rest = template[position:]
-    return "".join((*pieces, rest.lstrip() if trim else rest))
+    position = 0
+    while (start := template.find("{{", position)) >= 0:
+        end = template.find("}}", start)
+        if end < 0:
+            raise NodeFailed("a template has {{ without }}", retryable=False)
+        before, action = template[position:start], template[start + 2 : end]
+        position = end + 2
+        # A hyphen beside a space trims the text on its side.
+        if action[:1] == "-" and action[1:2].isspace():
+            before, action = before.rstrip(), action[1:]
+        if action[-1:] == "-" and action[-2:-1].isspace():
+            action = action[:-1]
+            space = _SPACE.match(template, position)
+            position = space.end() if space else position
+        pieces += [before, _value(action.strip(), names)]
+    return "".join((*pieces, template[position:]))
 
 
 def _value(action: str, names: Mapping[str, Any]) -> str:

@@ -35,6 +35,14 @@ def run(call: Call) -> Done:
         ({"prompt": {"a": 1}}, [{"role": "user", "content": '{"a":1}'}]),
         ({"template": "Hi {{.name}}", "variables": {"name": "Ada"}}, [{"role": "user", "content": "Hi Ada"}]),
         ({"template": "Hi {{.name}}"}, [{"role": "user", "content": "Hi <no value>"}]),
+        (
+            {
+                "template": "{a:{b:1}} {{/* note */}}{{ $.n }}{{.no.way}} -{{- .s -}} - {{.x.y}}",
+                "variables": {"n": 1, "s": "s"},
+            },
+            [{"role": "user", "content": "{a:{b:1}} 1<no value> -s- <no value>"}],
+        ),
+        ({"template": "{{.}}", "variables": {"n": True}}, [{"role": "user", "content": '{"n":true}'}]),
         ({"template": "Be kind", "role": "system"}, [{"role": "system", "content": "Be kind"}]),
         (
             {
@@ -85,6 +93,8 @@ def test_prompt_forms_have_an_order(call: CallFactory, serve: Serve) -> None:
         ({"provider": "acme"}, "unknown provider acme"),
         ({"provider": "generic", "options": None}, "base_url parameter is required"),
         ({"prompt": None, "template": "{{range .x}}"}, "only fields such as"),
+        ({"prompt": None, "template": "a {{.x"}, "{{ without }}"),
+        ({"prompt": None, "template": "{{name}}"}, "only fields such as"),
         ({"prompt": None, "template": "{{.a}}", "variables": [1]}, "variables must be an object"),
         ({"messages": [{"content": "x"}]}, "messages must be a list of {role, content}"),
         ({"templates": "x"}, "templates must be a list of {role, template}"),
@@ -225,6 +235,8 @@ def test_flat_tools_are_wrapped(call: CallFactory, serve: Serve, tool: Any, func
         ("a: 1\nb: [x, yes]", {"a": 1, "b": ["x", True]}),
         ("Here it is:\n```yaml\na: 1\n```\nAnything else?", {"a": 1}),
         ("```json\n[1,\t2]\n```", [1, 2]),
+        ("~~~~\na: |\n  ```\n  x\n~~~~", {"a": "```\nx"}),
+        ("```yaml\na: 1", {"a": 1}),
         ("day: 2026-01-31", {"day": "2026-01-31"}),
         ("plain words", "plain words"),
     ],
@@ -238,7 +250,8 @@ def test_structured_answers(call: CallFactory, serve: Serve, content: str, value
 
 
 @pytest.mark.parametrize(
-    "content", ["", "a: [1", "a: &x [1]\nb: *x", "a: .nan", "!!python/object/apply:os.system [ls]", "? [a]\n: b"]
+    "content",
+    ["", "a: [1", "a: &x [1]\nb: *x", "a: .nan", "!!python/object/apply:os.system [ls]", "? [a]\n: b", "- " * 140_000],
 )
 def test_unreadable_answers_fail(call: CallFactory, serve: Serve, content: str) -> None:
     """What is no YAML, or more than JSON can carry, fails the attempt; another answer may be better."""

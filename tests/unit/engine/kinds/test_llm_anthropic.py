@@ -96,7 +96,7 @@ def test_anthropic_conversation_with_tools(call: CallFactory, serve: Serve) -> N
 def test_anthropic_images(call: CallFactory, serve: Serve, url: str, source: dict[str, str]) -> None:
     """Images are translated, linked and embedded ones."""
     server = serve(AnthropicApi(anthropic_answer(HELLO)))
-    content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is it?"}]
+    content = [{"type": "image_url", "image_url": {"url": url}}, "What is it?", {"type": "text", "text": ""}]
     run(call(params(server, "anthropic", messages=[{"role": "user", "content": content}])))
     assert sent(server)["messages"][0]["content"] == [
         {"type": "image", "source": source},
