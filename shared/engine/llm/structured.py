@@ -10,8 +10,8 @@ import yaml
 from shared.kit import json
 
 _OPENING = re.compile(r"\s*(?P<fence>`{3,}|~{3,})[^`]*")
-LONGEST_YAML = 256 * 1024
-"""Characters; the parser is slow, and a model's answer is far shorter."""
+LONGEST_YAML = 64 * 1024
+"""Characters; the parser takes seconds for more. JSON may be longer."""
 
 _JSON_TAGS = ("bool", "int", "float", "null", "map", "seq", "str")
 
