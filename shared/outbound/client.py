@@ -23,6 +23,9 @@ from shared.outbound.urls import Host, check_port, parse_host, parse_url
 
 MAX_REDIRECTS = 10
 MAX_BYTES = 5 * 1024 * 1024
+NEXT_ADDRESS_S = 3.0
+"""After so long without a connection the host's next address is tried; a lost first packet is repeated before that."""
+
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -131,8 +134,10 @@ class OutboundClient:
 
 def _share(deadline: float, left: int) -> float:
     """Until when to try one of ``left`` addresses: a silent one must leave time for the others."""
+    if left == 1:
+        return deadline
     now = clock.monotonic()
-    return now + (deadline - now) / left
+    return now + min((deadline - now) / left, NEXT_ADDRESS_S)
 
 
 def _cannot_connect(label: str, error: BaseException | None) -> OutboundError:

@@ -5,6 +5,7 @@ The adapter is used without a Session on purpose: no cookies are kept, and no pr
 
 from __future__ import annotations
 
+import logging
 import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ class Exchange:
     connected: bool = False
     reused: bool = False
 
+
+# Its warnings and debug rows quote whole URLs, and their queries hold credentials.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 _current: ContextVar[Exchange] = ContextVar("exchange")
 
@@ -130,7 +134,7 @@ class PinnedAdapter(HTTPAdapter):
 def _closed(error: BaseException | None) -> bool:
     """Whether the other side had closed the connection before it answered anything."""
     while error is not None:
-        if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        if isinstance(error, (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -19,6 +19,7 @@ from shared.outbound.errors import OutboundRefused
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?")
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]{0,5}))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -71,7 +72,7 @@ class Target:
 def parse_url(text: str) -> Target:
     """The target of an http or https URL. Raises OutboundRefused with what is wrong with it."""
     text = text.strip(" \t\r\n")
-    text = text.encode("utf-8", "replace").decode()
+    text = _SURROGATE.sub("\ufffd", text)
     if _CONTROL.search(text):
         raise OutboundRefused("the URL contains a line break or another control character")
     match = _URL.match(text)

@@ -42,8 +42,8 @@ MESSAGE_PARAMETERS: dict[str, Any] = {
     "api_key": _TEXT,
     "key_name": _TEXT,
     "timeout": DURATION | {"description": "For the whole exchange; 30s unless given. A number is seconds."},
-    "follow_redirects": {"type": ["boolean", "string"], "default": True},
-    "follow_redirect": {"type": ["boolean", "string"], "description": "The same as follow_redirects."},
+    "follow_redirects": {"type": "boolean", "default": True},
+    "follow_redirect": {"type": "boolean", "description": "The same as follow_redirects."},
     **ONCE_PARAMETERS,
 }
 
@@ -80,7 +80,7 @@ def message(call: Call, *, method: str, body: Any = None) -> Message:
         implied["Content-Type"] = implied_type
     taken = {name.lower() for name in given}
     headers = {name: value for name, value in implied.items() if name.lower() not in taken} | given
-    return Message(method, _with_query(url, _object(params, "query_params")), headers, content)
+    return Message(method, _with_query(url.strip(), _object(params, "query_params")), headers, content)
 
 
 def send(call: Call, message: Message) -> HttpResponse:
@@ -179,7 +179,7 @@ def _with_query(url: str, fields: Mapping[str, Any]) -> str:
     query = urlencode(list(_pairs(fields)))
     if not query:
         return url
-    base, mark, fragment = url.strip().partition("#")
+    base, mark, fragment = url.partition("#")
     separator = "" if base.endswith(("?", "&")) else "&" if "?" in base else "?"
     return f"{base}{separator}{query}{mark}{fragment}"
 

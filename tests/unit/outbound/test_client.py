@@ -167,6 +167,18 @@ def test_the_environment_is_ignored(
     assert "authorization" not in server.requests[0][1]
 
 
+def test_no_url_is_logged(serve: Serve, client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Not by the libraries below either, whatever the other side sends and whatever the level."""
+
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nnot a field\r\nX-A: b\r\n\r\n")
+
+    with caplog.at_level("DEBUG"):
+        client().request("GET", serve(script).url("/?key=hunter2"))
+    assert "hunter2" not in caplog.text
+
+
 # Names and addresses
 
 
