@@ -15,7 +15,7 @@ from shared.kit import errors, json
 from shared.web.apis import Api
 from shared.web.app import literals_first
 from shared.web.errors import PROBLEM, error_headers, render_error
-from shared.web.operation import IDEMPOTENCY_KEY, MODELS
+from shared.web.operation import ACTING_ORG, IDEMPOTENCY_KEY, MODELS
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _SCHEMA = re.compile(r"#/components/schemas/(\w+)")
@@ -70,6 +70,8 @@ def _operation(route: APIRoute, method: str) -> dict[str, Any]:
     parameters += extra.pop("parameters", [])
     if method == "POST":
         parameters.append(IDEMPOTENCY_KEY)
+    if extra["x-signalbox-security"] != "none":
+        parameters.append(ACTING_ORG)
     about = inspect.cleandoc(route.endpoint.__doc__ or "")
     made: dict[str, Any] = {"operationId": route.name, "summary": route.summary, "tags": list(route.tags or [])}
     made |= {"description": about} if about else {}

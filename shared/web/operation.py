@@ -60,6 +60,9 @@ IDEMPOTENCY_KEY = header(
 )
 
 
+ACTING_ORG = header("X-Signalbox-Org", "The organisation to act in, if not the caller's home organisation.")
+
+
 def operation(
     summary: str,
     *,
@@ -76,7 +79,8 @@ def operation(
     An answer is a model, whole media type objects (``{"application/yaml": …}``), or the description of an empty one.
     """
     responses = {str(status): _answer(status, shape) for status, shape in answers.items()}
-    refused = {*errors, 401} if security != "none" else set(errors)
+    # Whoever signs in may name an organisation that is not theirs.
+    refused = {*errors, 401, 403} if security != "none" else set(errors)
     responses |= {str(status): {"$ref": f"#/components/responses/{api}-{status}"} for status in sorted(refused | {500})}
     extra: dict[str, Any] = {"responses": responses, "x-signalbox-api": str(api), "x-signalbox-security": security}
     extra["security"] = {"required": [_BEARER, _BASIC], "optional": [_BEARER, _BASIC, {}], "none": []}[security]

@@ -124,7 +124,7 @@ DECISIONS: dict[str, Row] = {
     "get_logs": reading(),
     "signal_execution": changing(404),
     "pause_execution": changing(200),
-    "resume_execution": changing(409),
+    "resume_execution": changing(200),
     # system
     "root": public(200),
     "health": public(200),
