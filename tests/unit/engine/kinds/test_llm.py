@@ -237,6 +237,7 @@ def test_flat_tools_are_wrapped(call: CallFactory, serve: Serve, tool: Any, func
         ("```json\n[1,\t2]\n```", [1, 2]),
         ("~~~~\na: |\n  ```\n  x\n~~~~", {"a": "```\nx"}),
         ("```yaml\na: 1", {"a": 1}),
+        ('```json\r\n{"a": "x\u2028y"}\r\n```\r\nDone.', {"a": "x\u2028y"}),
         ("day: 2026-01-31", {"day": "2026-01-31"}),
         ("plain words", "plain words"),
     ],
