@@ -267,10 +267,17 @@ def test_404_for_what_is_not_there_or_not_ones_own(bob: Person, ada: Person) -> 
 
 def test_401_on_a_flow(bob: Person) -> None:
     """Nobody without credentials, on any path."""
-    path = f"{PATH}/{made(bob)['id']}"
-    calls = [("GET", path), ("PUT", path), ("DELETE", path), ("GET", f"{path}/versions"), ("PATCH", f"{path}/metadata")]
-    for method, where in [*calls, ("POST", f"{PATH}/search")]:
-        assert call(handler, method, where, raw=b"{").status == 401, (method, where)
+    flow_id = made(bob)["id"]
+    calls = [
+        ("GET", f"/api/v1/flows/{flow_id}"),
+        ("PUT", f"/api/v1/flows/{flow_id}"),
+        ("DELETE", f"/api/v1/flows/{flow_id}"),
+        ("GET", f"/api/v1/flows/{flow_id}/versions"),
+        ("PATCH", f"/api/v1/flows/{flow_id}/metadata"),
+        ("POST", "/api/v1/flows/search"),
+    ]
+    for method, path in calls:
+        assert call(handler, method, path, raw=b"{").status == 401, (method, path)
 
 
 def test_403_on_a_flow(bob: Person, ada: Person) -> None:

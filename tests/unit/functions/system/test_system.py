@@ -89,12 +89,18 @@ def test_plugins_200(services: Services, path: str) -> None:
 
 
 @pytest.mark.usefixtures("services")
-@pytest.mark.parametrize("path", ["/api/v1/plugins", "/plugins"])
-def test_plugin_200_and_404(path: str) -> None:
-    """One of the list, or nothing."""
-    (row,) = [row for row in call(handler, "GET", path).body if row["name"] == "http.request"]
-    assert call(handler, "GET", f"{path}/http.request").body == row
-    missing = call(handler, "GET", f"{path}/missing")
+@pytest.mark.parametrize("path", ["/api/v1/plugins/http.request", "/plugins/http.request"])
+def test_plugin_200(path: str) -> None:
+    """One row of the list."""
+    (row,) = [row for row in call(handler, "GET", "/plugins").body if row["name"] == "http.request"]
+    assert call(handler, "GET", path).body == row
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize("path", ["/api/v1/plugins/missing", "/plugins/missing"])
+def test_plugin_404(path: str) -> None:
+    """A type there is none of."""
+    missing = call(handler, "GET", path)
     assert (missing.status, missing.body["error"]["code"]) == (404, "not_found")
 
 
