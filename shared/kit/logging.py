@@ -9,9 +9,8 @@ from aws_lambda_powertools import Logger
 
 @cache
 def logger(name: str) -> Logger:
-    """The logger of one part of the system; level by ``SIGNALBOX_LOG_LEVEL`` (default INFO)."""
+    """The logger of one part of the system, ``signalbox.<name>``; level by ``SIGNALBOX_LOG_LEVEL`` (default INFO)."""
     import os
 
-    return Logger(
-        service="signalbox", child=False, name=f"signalbox.{name}", level=os.environ.get("SIGNALBOX_LOG_LEVEL", "INFO")
-    )
+    # Powertools tells its loggers apart by their service alone.
+    return Logger(service=f"signalbox.{name}", level=os.environ.get("SIGNALBOX_LOG_LEVEL", "INFO"))
