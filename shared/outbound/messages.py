@@ -19,6 +19,7 @@ _CHUNK = 64 * 1024
 # Python has codecs that are no charsets, and some that take very long for hostile input; these are what the web uses.
 _CHARSET = re.compile(
     r"ascii|utf-(?:16|32)(?:-[bl]e)?|iso8859-\d+|cp\d+|koi8-[rut]|mac-[a-z]+|big5|gb2312|gbk|gb18030|shift_jis|euc_\w+"
+    r"|iso2022_jp"
 )
 
 

@@ -1,4 +1,6 @@
+import socket
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -221,6 +223,26 @@ def test_the_next_address_is_tried(serve: Serve, client: MakeClient) -> None:
     with http.connect("api.test", server.port, timeout_s=5) as connection:
         assert connection.getpeername() == ("127.0.0.1", server.port)
         assert connection.gettimeout() == 5
+
+
+def test_a_silent_address_leaves_time_for_the_next(
+    serve: Serve, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that swallows packets does not use up the whole time-out."""
+    monkeypatch.setattr("shared.outbound.client.NEXT_ADDRESS_S", 0.1)
+    server = serve()
+    with ExitStack() as opened:
+        # Nobody accepts here; once the queue is full, further connections get no answer.
+        silent = opened.enter_context(socket.create_server(("127.0.0.2", server.port), backlog=0))
+        for _ in range(4):
+            waiting = opened.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(silent.getsockname())
+        http = client({"api.test": ["127.0.0.2", "127.0.0.1"]})
+        assert http.request("GET", server.url(host="api.test"), timeout_s=60).body == b"ok"
+        http.connect("api.test", server.port, timeout_s=60).close()
+        with pytest.raises(OutboundError, match=r"127\.0\.0\.2:\d+ did not accept a connection in time"):
+            http.request("GET", server.url(host="127.0.0.2"), timeout_s=0.1)
 
 
 def test_unknown_names(client: MakeClient) -> None:

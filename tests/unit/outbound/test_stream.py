@@ -91,13 +91,13 @@ def test_limits_of_streams(serve: Serve, client: MakeClient) -> None:
         connection.drip(chunk(b"a\n"))
 
     with (
-        client().stream("GET", serve(script).url(), timeout_s=0.2) as stream,
         pytest.raises(OutboundError, match="in time"),
+        client().stream("GET", serve(script).url(), timeout_s=0.2) as stream,
     ):
         list(stream.lines())
     with (
-        client().stream("GET", serve(script).url(), max_bytes=5) as stream,
         pytest.raises(OutboundRefused, match="larger than 5 bytes"),
+        client().stream("GET", serve(script).url(), max_bytes=5) as stream,
     ):
         list(stream.lines())
 
