@@ -112,9 +112,11 @@ class Relay:
         except Exception:
             self._connections.settle(claimed, cursor)
             raise
-        self._connections.settle(claimed, cursor)
         if final:
+            # The listener goes with its cursor. One whose cursor was moved past the end would never be ended again.
             self._end(claimed, reader)
+        else:
+            self._connections.settle(claimed, cursor)
 
     def _send(self, listener: Listener, reader: Reader) -> Iterator[tuple[int, bool]]:
         """Send from the listener's cursor on; after each step the cursor reached, and whether that was the end."""

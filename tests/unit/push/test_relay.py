@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import pytest
 
+from shared.kit import clock
 from shared.push import Connections, Relay, Step
 from shared.store.embedded import EmbeddedEngine
 from shared.store.models.channels import Listener, channel_pk
 from shared.store.models.executions import Control, Summary, execution_pk
 from shared.store.stream import ChangeRecord
 from tests.support.push import CHANNEL, EXECUTION, ORG, RecordingSender, ScriptedReader, connect, journal_grows
+from tests.support.time import HeldClock
 
 
 class World:
@@ -79,6 +81,29 @@ def test_the_last_message_ends_the_connection(world: World) -> None:
     assert world.sender.to("c1") == ["a", "end"] and world.sender.closed == ["c1"]
     assert world.connections.get("c1") is None
     assert world.connections.listeners(channel_pk(ORG, CHANNEL)) == []
+
+
+def test_a_relay_that_dies_at_the_end_leaves_no_listener(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection whose relay died between the last message and its closing is closed by the next delivery."""
+    with clock.use(HeldClock()):
+        world.listen("c1")
+        world.happens("a", "end")
+        records = world.news()
+        with monkeypatch.context() as broken:
+            broken.setattr(world.sender, "close", _dies)
+            with pytest.raises(_Death):
+                world.relay.handle(records)
+        world.relay.handle(records)
+        assert world.sender.closed == ["c1"]
+        assert world.connections.listeners(channel_pk(ORG, CHANNEL)) == []
+
+
+class _Death(BaseException):
+    pass
+
+
+def _dies(connection_id: str) -> None:
+    raise _Death
 
 
 def test_a_channel_that_ends_leaves_a_subscription_connection_open(store: EmbeddedEngine) -> None:
