@@ -23,7 +23,7 @@ from shared.catalog import Definition
 from shared.composition import services
 from shared.identity.principal import Principal
 from shared.kit.clock import parse_rfc3339, rfc3339
-from shared.web.answers import answer, done, list_answer
+from shared.web.answers import answer, done, fitting, list_answer
 from shared.web.app import family_app, lambda_handler
 from shared.web.idempotency import idempotency_id
 from shared.web.operation import PAGING, operation, query, schema_of
@@ -202,10 +202,10 @@ def search_flows(principal: CurrentPrincipal, body: RequestBody) -> Response:
         offset=(given.page - 1) * given.page_size,
         **limits,
     )
-    return answer([_search_row(principal, flow) for flow in found.items])
+    return answer(fitting(_search_row(flow) for flow in found.items))
 
 
-def _search_row(principal: Principal, flow: Definition) -> dict[str, Any]:
+def _search_row(flow: Definition) -> dict[str, Any]:
     more = {"account_id": flow.account_id, "category": flow.category, "status": flow.status, "custom": flow.custom}
     return flow_row(flow) | more
 

@@ -26,8 +26,8 @@ from shared.store.blobs import Blobs
 from shared.store.models.catalog import DefinitionRecord, definitions_pk
 from shared.store.transaction import ConditionFailed
 
-MAX_CUSTOM_BYTES = 100 * 1024
-"""Largest custom metadata of one definition, as JSON."""
+MAX_CUSTOM_BYTES = 32 * 1024
+"""Largest custom metadata of one definition, as JSON. Lists read them all."""
 
 _ATTEMPTS = 64
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from starlette.responses import Response
 
 from shared.identity.principal import Principal
 from shared.kit import json
+
+ANSWER_BYTES = 5 * 1024 * 1024
+"""Largest answer; a list ends early rather than exceed it."""
 
 T = TypeVar("T", covariant=True)
 U = TypeVar("U")
@@ -35,16 +38,27 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(json.dumpb(body), status, headers, "application/json")
 
 
+def fitting(rows: Iterable[Any], room: int = ANSWER_BYTES) -> list[Any]:
+    """Rows until together they would have more than ``room`` bytes; the first one in any case."""
+    found: list[Any] = []
+    for row in rows:
+        room -= json.size(row) + 1
+        if room < 0 and found:
+            break
+        found.append(row)
+    return found
+
+
 def page_answer(name: str, page: PageLike[U], row: Callable[[U], Any]) -> Response:
     """``{<name>: [...], total, limit, offset}``. Source: FlowRunner API Reference, List Flows."""
-    rows = [row(item) for item in page.items]
+    rows = fitting(row(item) for item in page.items)
     return answer({name: rows, "total": page.total, "limit": page.limit, "offset": page.offset})
 
 
 def list_answer(principal: Principal, name: str, page: PageLike[U], row: Callable[[U], Any]) -> Response:
     """A page for the documented dialect, the bare rows for the command line client."""
     if principal.dialect == "legacy":
-        return answer([row(item) for item in page.items])
+        return answer(fitting(row(item) for item in page.items))
     return page_answer(name, page, row)
 
 

@@ -196,9 +196,9 @@ def test_metadata(catalog: Catalog, ada: Principal) -> None:
 def test_custom_metadata_have_a_limit(catalog: Catalog, ada: Principal) -> None:
     """In all, not per request."""
     made = catalog.create(ada, "flow", "n", TEXT)
-    catalog.metadata(ada, "flow", made.id, custom={"a": "x" * 60_000})
+    catalog.metadata(ada, "flow", made.id, custom={"a": "x" * 20_000})
     with pytest.raises(InvalidRequest):
-        catalog.metadata(ada, "flow", made.id, custom={"b": "x" * 60_000})
+        catalog.metadata(ada, "flow", made.id, custom={"b": "x" * 20_000})
     assert list(catalog.get(ada, "flow", made.id).custom) == ["a"]
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.dialects.flowrunner import FlowRunnerDialect
 from shared.engine.kinds.base import Registry
@@ -349,3 +351,18 @@ def test_pauses_of_every_retry_can_be_told(dialect: FlowRunnerDialect) -> None:
     retry = program.nodes["a"].retry
     assert retry is not None
     assert retry.wait_before(501) == retry.max_wait_ms
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from([*"abcdef", END]), max_size=3), min_size=1))
+def test_a_flow_has_exactly_one_start(kinds: Registry, graph: dict[str, list[str]]) -> None:
+    """Whatever the graph: it is taken if every target is there and just one node is none, which is then the start."""
+    lines = [f"{name}: {{type: base, next: {json.dumps(dict(enumerate(targets)))}}}" for name, targets in graph.items()]
+    targets = {target for found in graph.values() for target in found}
+    starts = [name for name in graph if name not in targets]
+    try:
+        program = FlowRunnerDialect(kinds).compile(flow("\n".join(lines)))[1]
+    except Unprocessable:
+        assert len(starts) != 1 or not targets <= {*graph, END}
+    else:
+        assert [program.start] == starts
+        assert {edge.target for node in program.nodes.values() for edge in node.edges} == targets
