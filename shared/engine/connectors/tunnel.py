@@ -106,7 +106,7 @@ class TunnelPort:
     def __init__(self, dial: Callable[[], socket.socket], *, seconds: float, most_bytes: int) -> None:
         self._dial = dial
         self._first: socket.socket | None = dial()
-        self.peer_is_ours = not is_public(self._first)
+        self.is_public = is_public(self._first)
         self._seconds, self._most_bytes = seconds, most_bytes
         self._tunnels: list[Tunnel] = []
         self._closing = False

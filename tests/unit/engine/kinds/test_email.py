@@ -27,7 +27,8 @@ from shared.engine.kinds.base import Call, Done, KindServices, NodeFailed
 from shared.engine.kinds.email_receive import EmailReceive
 from shared.engine.kinds.email_send import EmailSend
 from shared.kit import json
-from tests.support.mail import HOST, PASSWORD, USERNAME, Inbox, certificate, event_loop, imap_server, smtp_server
+from tests.support.certificates import certificate
+from tests.support.mail import HOST, PASSWORD, USERNAME, Inbox, event_loop, imap_server, smtp_server
 from tests.unit.engine.kinds.conftest import CallFactory
 
 LOGIN = {"username": USERNAME, "password": PASSWORD}
