@@ -58,7 +58,7 @@ def emulator(keep: bool) -> Iterator[Emulator]:
     endpoint = str(get_service_endpoint("cloudformation"))
     with Path(folder, "log").open("wb") as log:
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("ministack"))],
+            [sys.executable, str(ROOT / "scripts" / "emulator.py")],
             env=os.environ
             | {
                 "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "MINISTACK_REGION": REGION, "TMPDIR": folder,
@@ -102,6 +102,7 @@ def deploy(target: Emulator) -> dict[str, str]:
     sam = str(ROOT / ".venv-sam" / "bin" / "sam")
     built = ".aws-sam/local"
     overrides = f"Stage=dev ConcurrencyCaps=false SnapStart=None Architecture={machine}"
+    overrides += f" ConnectionsUrl={target.endpoint}/_aws/execute-api"
     build = [sam, "build", "--build-dir", built]
     deployment = [
         sam, "deploy", "--template-file", f"{built}/template.yaml", "--stack-name", STACK, "--region", REGION,

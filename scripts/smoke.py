@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 END_S = 60.0
@@ -154,7 +155,14 @@ def answer(caller: Caller, execution_id: str) -> None:
 def follow(address: str, token: str) -> list[dict[str, Any]]:
     """Every message of an execution's WebSocket, until the server closes it."""
     with connect(address, additional_headers={"Authorization": f"Bearer {token}"}, open_timeout=END_S) as socket:
-        messages = [json.loads(message) for message in socket]
+        messages = []
+        try:
+            while True:
+                messages.append(json.loads(socket.recv(timeout=END_S)))
+        except ConnectionClosed:
+            pass
+        except TimeoutError:
+            raise Failed(f"no message for {END_S:.0f} s, after {messages}") from None
     return [message for message in messages if message.get("type") != "log"]
 
 

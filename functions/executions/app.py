@@ -166,8 +166,13 @@ def _log_rows(principal: Principal, execution_id: str) -> Iterator[tuple[str, Ca
 def signal_execution(execution_id: str, key: str, principal: CurrentPrincipal, body: RequestBody) -> Response:
     """Answer what an execution waits for: an approval node by its name, a wait node by its key."""
     principal.require_role("operator")
-    services().engine.get(principal, execution_id)
-    services().engine.signal(principal, execution_id, key, body.object(optional=True))
+    try:
+        value = body.object(optional=True)
+    except InvalidRequest:
+        # That there is no such execution is told before what is wrong with the answer.
+        services().engine.get(principal, execution_id)
+        raise
+    services().engine.signal(principal, execution_id, key, value)
     return answer({"message": "Signal delivered successfully", "execution_id": execution_id, "key": key})
 
 

@@ -36,7 +36,8 @@ class Bill:
     @property
     def dollars(self) -> float:
         """Of a million times this, rounded to a tenth of a cent."""
-        return round(sum(getattr(self, name) * price.per_million for name, price in PRICES.items()), 3)
+        spent: float = sum(getattr(self, name) * price.per_million for name, price in PRICES.items())
+        return round(spent, 3)
 
     def to_json(self) -> dict[str, Any]:
         """Counts that are not zero, and the dollars of a million."""

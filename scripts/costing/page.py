@@ -19,11 +19,12 @@ Written by `scripts/costs --write`; a test fails when a change of the code chang
 a reviewed change. Everything is counted, nothing is timed: the real handlers run over the embedded store with time held
 still, and each store request is billed as DynamoDB bills it.
 
-- Dollars are for **a million** of what a row names, at the list prices of {prices.REGION} in {prices.AS_OF}, without free
-  tiers.
+- Dollars are for **a million** of what a row names, at the list prices of {prices.REGION} in {prices.AS_OF}; there
+  are no free tiers in them.
 - Not in it, because it needs a clock or depends on use: Lambda's computing time, storage, data transfer, CloudFront,
   logs and traces.
-- Functions are warm: programs are compiled, keys unwrapped. A cold one adds a read or two.
+- Functions are warm: programs and keys are remembered. A cold one adds a read or two.
+- The people and flows of each row are the smallest that work; larger records cost more units.
 - The relay gets all changes up to each rest of a flow as one batch. AWS makes smaller ones when a flow is slow and
   larger ones when many run, so its share is a guide; the others are exact.
 """
