@@ -1,12 +1,12 @@
 """The items of one execution. All but the alias share the partition ``<org>#<execution>``.
 
-    control      what races: lease, wake counter, command, position in the journal, when to look again
-    summary      what lists show; written at the start and at the end only
-    journal#…    facts with consecutive indices, never changed
-    snapshot     cursor and scope at a journal index
-    inbox#…      signals the lease holder has not copied into the journal yet
-    wait#…       an open question; answered by one compare-and-set
-    child#…      the result of a child execution, put by the child
+control      what races: lease, wake counter, command, position in the journal, when to look again
+summary      what lists show; written at the start and at the end only
+journal#…    facts with consecutive indices, never changed
+snapshot     cursor and scope at a journal index
+inbox#…      signals the lease holder has not copied into the journal yet
+wait#…       an open question; answered by one compare-and-set
+child#…      the result of a child execution, put by the child
 """
 
 from __future__ import annotations
