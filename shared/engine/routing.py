@@ -31,8 +31,11 @@ def _target(program: Program, edge: Edge) -> str | None:
 
 
 def fork_branches(program: Program, node: Node) -> list[tuple[str, str]]:
-    """(action, target) of every branch of a fork, in the order they are written."""
-    found = ((edge.action, _target(program, edge)) for edge in node.edges if edge.action != "default")
+    """(action, target) of every branch of a fork, in the order they are written.
+
+    ``default`` is where it goes on, ``error`` where it goes when a branch fails (docs/rulings.md#forks).
+    """
+    found = ((edge.action, _target(program, edge)) for edge in node.edges if edge.action not in ("default", "error"))
     return [(action, target) for action, target in found if target is not None]
 
 

@@ -127,40 +127,44 @@ class Settling:
     # Failed
 
     def failed(self, token: Token, failure: Failure) -> None:
-        """Retry, take an error edge, fail the group's owner, or leave the execution failed."""
-        while True:
-            node = self._turn.node(token)
-            subject = self._turn.subject(token) | {"attempt": token.attempt, "message": failure.message}
-            if failure.retryable and node.retry is not None and token.failures < node.retry.max_retries:
-                retry_at = clock.now_ms() + node.retry.wait_before(token.failures + 2)
-                self._journal.note("node_failed", **subject, retry_at=retry_at, handled=True)
-                return
-            edge = None if token.is_item else error_edge(self._program, node, failure.actions)
-            output = {"output": failure.output} if failure.output is not None else {}
-            self._drop_below(token, subject | {"retry_at": None, "handled": edge is not None} | output)
-            if edge is not None:
-                error = {"message": failure.message, "node_id": node.name, "node_type": node.kind}
-                if edge[1] == END:
-                    self.end_branch(token, error=error)
-                else:
-                    self._move(token, edge[0], edge[1], error=error)
-                return
-            if token.group is None:
-                return
+        """Retry, take an error edge, fail the group's owner, or leave the execution failed.
+
+        Nobody waits any more for what branches or elements below had asked.
+        """
+        dropped: list[str] = []
+        outwards: tuple[Token, Failure] | None = (token, failure)
+        while outwards is not None:
+            below = self._state.below(outwards[0])
+            dropped += [str(member.wait) for member in below if member.wait_key is not None]
+            outwards = self._failed(*outwards)
+        self._journal.mark()
+        for first in range(0, len(dropped), _WAITS_AT_ONCE):
+            waits = dropped[first : first + _WAITS_AT_ONCE]
+            fact: Fact = {"type": "waits_dropped", "at": clock.now_ms(), "waits": waits}
+            self._journal.take(fact, forget_waits(self._journal.pk, waits))
+            self._journal.mark()
+
+    def _failed(self, token: Token, failure: Failure) -> tuple[Token, Failure] | None:
+        """Note one failure; answers whose failure follows from it."""
+        node = self._turn.node(token)
+        fact = self._turn.subject(token) | {"attempt": token.attempt, "message": failure.message}
+        if failure.retryable and node.retry is not None and token.failures < node.retry.max_retries:
+            retry_at = clock.now_ms() + node.retry.wait_before(token.failures + 2)
+            self._journal.note("node_failed", **fact, retry_at=retry_at, handled=True)
+            return None
+        edge = None if token.is_item else error_edge(self._program, node, failure.actions)
+        output = {"output": failure.output} if failure.output is not None else {}
+        self._journal.note("node_failed", **fact, retry_at=None, handled=edge is not None, **output)
+        error = {"message": failure.message, "node_id": node.name, "node_type": node.kind}
+        if edge is not None and edge[1] == END:
+            self.end_branch(token, error=error)
+        elif edge is not None:
+            self._move(token, edge[0], edge[1], error=error)
+        elif token.group is not None:
             # An element is an attempt of its owner's node, so its failure offers the same edges.
             actions = failure.actions if token.is_item else ("error",)
-            failure = Failure(failure.message, retryable=False, actions=actions)
-            token = self._state.owner(token.group)
-
-    def _drop_below(self, token: Token, failed: dict[str, Any]) -> None:
-        """Note the failure of a node; nobody waits any more for what its branches or elements had asked."""
-        below = self._state.below(token)
-        waits = [str(member.wait) for member in below if member.wait_key is not None]
-        self._journal.note("node_failed", **failed)
-        for first in range(0, len(waits), _WAITS_AT_ONCE):
-            some = waits[first : first + _WAITS_AT_ONCE]
-            fact: Fact = {"type": "waits_dropped", "at": clock.now_ms(), "waits": some}
-            self._journal.take(fact, forget_waits(self._journal.pk, some))
+            return self._state.owner(token.group), Failure(failure.message, retryable=False, actions=actions)
+        return None
 
     # Waiting
 

@@ -180,6 +180,7 @@ class World:
         self.secret_values: dict[str, str] = {}
         self.registry = Registry()
         self.driver = SteppedDriver()
+        self.timers: list[tuple[int, tuple[str, str, int]]] = []
         self.ran: list[str] = []
         self.before_attempt: Callable[[int], bool] = lambda number: True
         self.governance: Governance = AllowEverything()
@@ -237,7 +238,7 @@ class World:
     def settle(self, seconds: float = 0.0) -> None:
         """Do what the driver was told, letting up to ``seconds`` pass for timers."""
         end = self.clock.now_ms() + seconds * 1000
-        timers: list[tuple[int, tuple[str, str, int]]] = []
+        timers = self.timers
         while True:
             while self.driver.queue:
                 ref = self.driver.queue.popleft()

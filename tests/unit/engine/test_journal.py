@@ -1,0 +1,246 @@
+"""Appends: what they hold, how they are divided, and what stops them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.engine.journal import Journal, LeaseLost, expire_wait, open_wait
+from shared.engine.repository import Refused
+from shared.engine.state import State
+from shared.kit import json
+from shared.kit.errors import Conflict, Unavailable
+from shared.store.embedded import Fault
+from shared.store.models.executions import InboxEntry, JournalEntry, Summary, WaitRecord
+from tests.support.engine import FLOW, ORG, RUNNER, World, node
+
+
+def opened(world: World) -> tuple[str, Journal]:
+    """An execution whose lease we hold."""
+    execution_id = world.start(node("a"))
+    control = world.repository.acquire(ORG, execution_id, 0)
+    assert not isinstance(control, Refused)
+    state, facts = world.repository.load_state(control)
+    for fact in facts:
+        state.apply(fact, world.programs[FLOW])
+    return execution_id, Journal(world.repository, control, world.programs[FLOW], state)
+
+
+def entries(execution_id: str) -> list[JournalEntry]:
+    return list(JournalEntry.query(f"{ORG}#{execution_id}", JournalEntry.sk.startswith("journal#")))
+
+
+def sizes(world: World) -> list[int]:
+    """Actions of every transaction from now on."""
+    found: list[int] = []
+
+    def hook(operation: str, request: dict[str, Any]) -> None:
+        if operation == "TransactWriteItems":
+            found.append(len(request["TransactItems"]))
+
+    world.faults.hook = hook
+    return found
+
+
+def test_facts_of_one_append_have_consecutive_indices(world: World) -> None:
+    """In one item, in the order they were noted."""
+    execution_id, journal = opened(world)
+    for number in range(3):
+        journal.note("log", level="info", message=str(number))
+    assert (journal.pending, journal.commit(), journal.pending) == (3, True, 0)
+    assert [(int(entry.first), int(entry.length)) for entry in entries(execution_id)] == [(0, 1), (1, 3)]
+    assert [fact["message"] for fact in world.facts(execution_id, "log")] == ["0", "1", "2"]
+    assert journal.commit() is True
+
+
+def test_a_large_append_is_divided(world: World) -> None:
+    """No item over 400 KB, no transaction over 4 MB; indices go on, and reading from any index finds the rest."""
+    execution_id, journal = opened(world)
+    for number in range(120):
+        journal.note("log", level="info", message="é" * 40_000, n=number)
+        journal.mark()
+    transactions = sizes(world)
+    assert journal.commit()
+    assert len(transactions) > 4
+    kept = entries(execution_id)
+    assert max(len(entry.facts.encode()) for entry in kept) < 400_000
+    assert [int(entry.first) for entry in kept[1:]] == [int(before.first + before.length) for before in kept[:-1]]
+    for after in (-1, 0, 1, 50, 119, 120):
+        numbered = world.repository.numbered_facts(f"{ORG}#{execution_id}", after)
+        assert [index for index, _ in numbered] == list(range(after + 1, 121))
+
+
+def test_facts_that_belong_together_are_not_divided(world: World) -> None:
+    """A large append ends only where one could go on from it."""
+    _, journal = opened(world)
+    for number in range(30):
+        journal.note("log", level="info", message="x" * 90_000, n=number)
+        journal.note("log", level="info", message="x" * 90_000, n=number)
+        journal.mark()
+    cut: list[int] = []
+
+    def hook(operation: str, request: dict[str, Any]) -> Fault | None:
+        if operation == "TransactWriteItems":
+            facts = [put["Put"]["Item"]["facts"]["S"] for put in request["TransactItems"] if "Put" in put]
+            cut.append(sum(len(json.loads(text)) for text in facts))
+        return None
+
+    world.faults.hook = hook
+    assert journal.commit()
+    assert len(cut) > 2 and sum(cut) == 60 and all(count % 2 == 0 for count in cut)
+
+
+def test_many_signals_and_waits_fit(world: World) -> None:
+    """Three hundred signals are absorbed and their inbox emptied, never with more than 100 actions at once."""
+    execution_id, journal = opened(world)
+    pk = f"{ORG}#{execution_id}"
+    for number in range(300):
+        fact = {"type": "wait_ended", "at": 0, "wait": f"w{number}", "token": 99, "timed_out": False, "value": number}
+        InboxEntry(pk, f"inbox#{number:05d}", fact=json.dumps(fact)).save()
+    world.engine.pause(RUNNER, execution_id)
+    transactions = sizes(world)
+    journal.look()
+    for number in range(300):
+        record = WaitRecord(
+            pk, f"wait#k#{number}", wait=f"k#{number}", key="k", node="a", visit=1, token=1, status="open"
+        )  # fmt: skip
+        journal.take({"type": "log", "at": 0, "level": "info", "message": ""}, open_wait(record))
+        journal.mark()
+    assert journal.commit()
+    assert max(transactions) <= 100
+    assert [fact["value"] for fact in world.facts(execution_id, "wait_ended")] == list(range(300))
+    assert (world.repository.inbox(pk), len(world.waits(execution_id))) == ([], 300)
+
+
+@pytest.mark.parametrize("fault", [Fault.FAILED, Fault.ANSWER_LOST, Fault.THROTTLED, Fault.CONFLICT, Fault.REPEATED])
+def test_an_append_survives_a_fault(world: World, fault: Fault) -> None:
+    """Once, whatever becomes of the first answer."""
+    execution_id, journal = opened(world)
+    journal.note("log", level="info", message="once")
+    left = [fault]
+
+    def hook(operation: str, request: dict[str, Any]) -> Fault | None:
+        return left.pop() if operation == "TransactWriteItems" and left else None
+
+    world.faults.hook = hook
+    assert journal.commit() and not left
+    assert [fact["message"] for fact in world.facts(execution_id, "log")] == ["once"]
+
+
+def test_an_append_whose_answers_are_all_lost_is_found(world: World) -> None:
+    """Then its mark in the control item says that it is in."""
+    execution_id, journal = opened(world)
+    journal.note("log", level="info", message="once")
+    world.faults.hook = lambda operation, request: Fault.ANSWER_LOST if operation == "TransactWriteItems" else None
+    assert journal.commit()
+    world.faults.hook = None
+    journal.note("log", level="info", message="twice")
+    assert journal.commit()
+    assert [fact["message"] for fact in world.facts(execution_id, "log")] == ["once", "twice"]
+
+
+def test_a_store_out_of_reach(world: World) -> None:
+    """The append fails for now; nothing is lost or doubled when it is tried again."""
+    execution_id, journal = opened(world)
+    journal.note("log", level="info", message="once")
+    world.faults.hook = lambda operation, request: Fault.FAILED if operation == "TransactWriteItems" else None
+    with pytest.raises(Unavailable):
+        journal.commit()
+    world.faults.hook = None
+    assert journal.commit()
+    assert len(world.facts(execution_id, "log")) == 1
+
+
+def test_news_stop_an_append_and_come_in(world: World) -> None:
+    """The decision does not happen, what was pending stays pending after what came; then both are appended."""
+    execution_id, journal = opened(world)
+    journal.note("log", level="info", message="before")
+    world.engine.pause(RUNNER, execution_id)
+    assert journal.commit([{"type": "log", "at": 0, "level": "info", "message": "decided"}]) is False
+    assert (journal.command, journal.pending) == ("pause", 2)
+    assert journal.commit()
+    assert [fact["type"] for fact in world.facts(execution_id)] == ["started", "log", "command"]
+
+
+@pytest.mark.parametrize("append", ["commit", "park", "release", "finish"])
+def test_only_the_lease_holder_appends(world: World, append: str) -> None:
+    """Whoever lost the lease learns it from every kind of append, and from looking."""
+    execution_id, journal = opened(world)
+    world.clock.advance(31)
+    assert not isinstance(world.repository.acquire(ORG, execution_id, 0), Refused)
+    journal.note("log", level="info", message="void")
+    calls: dict[str, Any] = {"park": lambda: journal.park(None, "waiting"), "finish": lambda: journal.finish("failed")}
+    with pytest.raises(LeaseLost):
+        calls.get(append, getattr(journal, append))()
+    with pytest.raises(LeaseLost):
+        journal.look()
+    assert world.facts(execution_id, "log") == [] and world.control(execution_id).live
+
+
+def test_cancel_first_then_finish(world: World) -> None:
+    """The end that was on its way does not overwrite the cancellation, nor its time."""
+    execution_id, journal = opened(world)
+    world.engine.cancel(RUNNER, execution_id)
+    cancelled = world.view(execution_id)
+    world.clock.advance(5)
+    assert journal.finish("completed", result=1) is False
+    assert (journal.command, world.view(execution_id).status) == ("cancel", "canceled")
+    assert journal.finish("canceled", error="canceled")
+    view = world.view(execution_id)
+    assert (view.status, view.ended_ms, view.result) == ("canceled", cancelled.ended_ms, None)
+
+
+def test_finish_first_then_cancel(world: World) -> None:
+    """A cancellation that comes too late is refused and changes nothing."""
+    execution_id, journal = opened(world)
+    assert journal.finish("completed", result=1)
+    for act in (world.engine.cancel, world.engine.pause, world.engine.resume):
+        with pytest.raises(Conflict, match="the execution has already ended"):
+            act(RUNNER, execution_id)
+    assert (world.view(execution_id).status, world.view(execution_id).result) == ("completed", 1)
+    control = world.control(execution_id)
+    assert not control.live and not (control.lease or control.due_ms or control.due_shard)
+
+
+def test_an_expiry_loses_against_an_answer(world: World) -> None:
+    """The wait is closed by compare-and-set, whatever the counters say."""
+    execution_id, journal = opened(world)
+    pk = f"{ORG}#{execution_id}"
+    record = WaitRecord(pk, "wait#k#1", wait="k#1", key="k", node="a", visit=1, token=1, status="open")
+    journal.take({"type": "log", "at": 0, "level": "info", "message": ""}, open_wait(record))
+    assert journal.commit()
+    world.engine.signal(RUNNER, execution_id, "k", 1)
+    expired = {"type": "wait_ended", "at": 0, "wait": "k#1", "token": 1, "timed_out": True}
+    assert journal.commit([expired], expire_wait(pk, "k#1")) is False
+    assert journal.commit()
+    assert [fact["timed_out"] for fact in world.facts(execution_id, "wait_ended")] == [False]
+    assert world.waits(execution_id) == {"k#1": "answered"}
+
+
+def test_a_park_holds_only_if_nothing_came(world: World) -> None:
+    """The park is committed on condition of the wake counter."""
+    execution_id, journal = opened(world)
+    world.engine.pause(RUNNER, execution_id)
+    assert journal.park(None, "waiting") is False
+    assert journal.park(None, "paused") is True
+    control = world.control(execution_id)
+    assert (control.status, int(control.absorbed)) == ("paused", int(control.wake)) and control.lease is None
+    assert int(control.snapshot_index or 0) == int(control.next_index) == 2
+
+
+def test_long_errors_and_odd_letters(world: World) -> None:
+    """The summary keeps the beginning; half a surrogate pair does not stop the end."""
+    execution_id, journal = opened(world)
+    assert journal.finish("failed", error="\ud83d" + "x" * 10_000)
+    row = Summary.get(f"{ORG}#{execution_id}", "summary")
+    assert row.error is not None and len(row.error) == 4000
+
+
+def test_a_snapshot_is_where_the_journal_is(world: World) -> None:
+    """Loading starts at it: nothing is folded twice or left out."""
+    execution_id, journal = opened(world)
+    journal.note("log", level="info", message="a")
+    assert journal.release()
+    state, facts = world.repository.load_state(world.control(execution_id))
+    assert facts == [] and isinstance(state, State) and list(state.tokens) == [1]
