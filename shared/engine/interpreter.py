@@ -87,13 +87,15 @@ class Interpreter:
     def _step(self, slice_end: float) -> Verdict | None:
         """Begin what can begin, then take one result or rest."""
         self._fire_due()
-        if not self._state.paused and clock.monotonic() < slice_end and self._beginning.begin():
+        spent = clock.monotonic() >= slice_end
+        if not self._state.paused and not spent and self._beginning.begin():
             self._flush_if_due()
             return None
         if self._turn.flights:
             self._await_result()
             return None
-        return self._rest()
+        # What became ready in the last moment of a slice is for the next one to begin.
+        return None if spent else self._rest()
 
     # Results
 

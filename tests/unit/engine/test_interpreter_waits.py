@@ -54,6 +54,21 @@ def test_a_short_timer_is_waited_for_in_place(world: World) -> None:
     assert world.advance(execution_id).word == "end"
 
 
+def test_a_wait_that_ends_with_the_slice_goes_on_in_the_next(world: World) -> None:
+    """The end of a wait takes the rest of the slice to write: what became ready by it is not parked."""
+    execution_id = world.start(asking(world, 3600))
+    world.advance(execution_id)
+    world.clock.advance(3600)
+
+    def slow(operation: str, request: dict[str, Any]) -> None:
+        if operation == "TransactWriteItems":
+            world.clock.advance(world.limits.slice_s)
+
+    with world.hooked(slow):
+        assert world.advance(execution_id).word == "advance"
+    assert (world.advance(execution_id).word, world.view(execution_id).error) == ("end", "nobody answered")
+
+
 def test_a_signal_ends_a_wait(world: World) -> None:
     """Its value is the answer; a second one comes too late, in every state of the execution."""
     execution_id = world.start(asking(world))
