@@ -81,7 +81,7 @@ def server() -> Iterator[int]:
 
 
 def _wait(folder: Path, port: int, process: subprocess.Popen[bytes]) -> None:
-    question = [folder / "pg_isready", "-h", HOST, "-p", str(port)]
+    question: list[str | Path] = [folder / "pg_isready", "-h", HOST, "-p", str(port)]
     for _ in range(1000):
         if subprocess.run(question, capture_output=True, check=False).returncode == 0:
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-from decimal import Decimal
 from typing import Any
 
 from psycopg import Connection
@@ -14,13 +13,9 @@ from psycopg.types.multirange import MultirangeInfo
 from psycopg.types.range import RangeInfo
 from psycopg.types.string import TextLoader
 
+from shared.engine.connectors.numbers import exact
 from shared.engine.kinds.base import NodeFailed
 from shared.kit import json
-
-MOST_DIGITS = 300
-"""Whole numbers with more digits are shown as text."""
-AMOUNT_DIGITS, AMOUNT_DECIMALS = 15, 8
-"""Below so many digits, more decimals than this are taken for the rest of a division and may be rounded."""
 
 _AS_WRITTEN = ("date", "time", "timetz", "interval", "inet", "cidr", "uuid")
 
@@ -79,18 +74,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
     return str(value)
-
-
-def exact(text: str) -> int | float | str:
-    """A ``numeric`` as a JSON number; as text where that would lose digits an amount may have."""
-    number = Decimal(text)
-    if not number.is_finite() or number.adjusted() >= MOST_DIGITS:
-        return text
-    if number == number.to_integral_value():
-        return int(number)
-    approximate = float(number)
-    computed = number.adjusted() < AMOUNT_DIGITS and len(text.partition(".")[2]) > AMOUNT_DECIMALS
-    return approximate if computed or Decimal(repr(approximate)) == number else text
 
 
 def approximate(text: str) -> int | float | str:

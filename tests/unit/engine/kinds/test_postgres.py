@@ -11,9 +11,10 @@ import pytest
 from psycopg import sql
 
 from shared.engine.connectors import postgres as connector
+from shared.engine.connectors.numbers import exact
 from shared.engine.connectors.postgres import Place, Session, identifier
 from shared.engine.connectors.sqlrecords import insert
-from shared.engine.connectors.sqlvalues import approximate, argument, exact
+from shared.engine.connectors.sqlvalues import approximate, argument
 from shared.engine.connectors.tunnel import TunnelPort
 from shared.engine.kinds.base import Done, NodeFailed
 from shared.engine.kinds.postgres import Postgres
