@@ -79,6 +79,10 @@ class Attempts:
         self._services = services
         self._stopping = stopping
 
+    def stopping(self) -> bool:
+        """Whether the process is about to end, so that nothing new should begin."""
+        return self._stopping()
+
     def effectful(self, node: Node) -> bool:
         """Whether the node reaches outside, so that its start must be journaled first."""
         kind = self._registry.get(node.kind)

@@ -183,6 +183,7 @@ class World:
         self.timers: list[tuple[int, tuple[str, str, int]]] = []
         self.ran: list[str] = []
         self.before_attempt: Callable[[int], bool] = lambda number: True
+        self.stopping: Callable[[], bool] = lambda: False
         self.governance: Governance = AllowEverything()
         self.limits = Limits()
         self.engine = Engine(self.repository, self, self.driver, 300 * 24 * 3600 * 1000)
@@ -215,7 +216,7 @@ class World:
     def advancer(self) -> Advancer:
         services = cast(KindServices, SimpleNamespace(language=PythonLanguage(), wall_clock_limit_s=600.0))
         return Advancer(
-            repository=self.repository, programs=self, secrets=self, attempts=Attempts(self.registry, services),
+            repository=self.repository, programs=self, secrets=self, attempts=Attempts(self.registry, services, lambda: self.stopping()),
             governance=self.governance, driver=self.driver, heart=NoHeart(),
             workers=lambda execution_id: SteppedWorkers(lambda number: self.before_attempt(number)),
             limits=self.limits,

@@ -20,9 +20,14 @@ class WorkerThreads:
 
     def mailbox(self, execution_id: str) -> Mailbox:
         """The workers of one advance."""
-        box = Mailbox(self._pool, lambda: self._open.pop(execution_id, None))
+        box = Mailbox(self._pool, lambda closed: self._forget(execution_id, closed))
         self._open[execution_id] = box
         return box
+
+    def _forget(self, execution_id: str, closed: Mailbox) -> None:
+        # One that lost its lease may close after the next one opened.
+        if self._open.get(execution_id) is closed:
+            del self._open[execution_id]
 
     def poke(self, execution_id: str) -> None:
         """Make the advance of this execution look at its control item now."""
@@ -38,14 +43,20 @@ class WorkerThreads:
 class Mailbox:
     """Runs work on the pool and hands out (token, value) as it finishes."""
 
-    def __init__(self, pool: ThreadPoolExecutor, closed: Callable[[], object]) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, closed: Callable[[Mailbox], object]) -> None:
         self._pool = pool
         self._closed = closed
+        self._over = False
         self._finished: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()
 
     def submit(self, token: int, work: Callable[[], Any]) -> None:
         """Start ``work``, which never raises."""
-        self._pool.submit(lambda: self._finished.put((token, work())))
+        self._pool.submit(self._run, token, work)
+
+    def _run(self, token: int, work: Callable[[], Any]) -> None:
+        # What still queues when the advance is over must not begin: nobody would record what came of it.
+        if not self._over:
+            self._finished.put((token, work()))
 
     def next(self, timeout_s: float) -> tuple[int, Any] | None:
         """The next result; None after the time-out or a poke."""
@@ -59,8 +70,9 @@ class Mailbox:
         self._finished.put(None)
 
     def close(self) -> None:
-        """Results that come later are dropped."""
-        self._closed()
+        """Work that has not begun never does; results that come later are dropped."""
+        self._over = True
+        self._closed(self)
 
 
 class HeartbeatThread:
@@ -88,6 +100,10 @@ class HeartbeatThread:
     def close(self) -> None:
         """Stop; leases run out by themselves."""
         self._stop.set()
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def _forget(self, number: int) -> None:
         with self._lock:

@@ -288,6 +288,23 @@ def test_a_pure_node_with_a_timeout_is_bounded_too(world: World) -> None:
     assert world.run(node("a", "pure", timeout_ms=5)).result == "made"
 
 
+def test_a_process_that_stops_begins_nothing(world: World) -> None:
+    """The advance gives its lease back with what is done; the next process goes on."""
+    stopping: list[bool] = []
+
+    def run(call: Call) -> Done:
+        stopping.append(True)
+        return Done("done")
+
+    world.kind("last", run, effectful=True)
+    execution_id = world.start(node("a", "last", {"default": "b"}), node("b", "effect"))
+    world.stopping = lambda: bool(stopping)
+    assert (world.advance(execution_id).word, world.control(execution_id).lease) == ("advance", None)
+    assert (world.nodes(execution_id, "node_finished"), world.ran) == (["a"], [])
+    world.stopping = lambda: False
+    assert world.advance(execution_id).status == "completed"
+
+
 # Governance
 
 
