@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -18,7 +19,7 @@ from shared.kit import clock, ids
 from shared.kit.errors import Conflict, NotFound, SignalboxError, Unavailable
 from shared.push import Connection, Connections, execution_channel
 from shared.store.models.channels import connection_pk
-from tests.simulation.ledger import Ledger
+from tests.simulation.ledger import Book, Ledger
 from tests.simulation.programs import Library, signal_keys
 from tests.simulation.scheduler import Actor, Died, Scheduler
 
@@ -80,18 +81,29 @@ class Caller:
 
     def act(self, count: int) -> None:
         """Do ``count`` things at random, with pauses between them."""
-        deeds = (self.start, self.get, self.list, self.signal, self.signal, self.signal, self.cancel, self.pause, self.resume, self.watch)
+        deeds = (
+            self.start,
+            self.get,
+            self.list_all,
+            self.signal,
+            self.signal,
+            self.signal,
+            self.cancel,
+            self.pause,
+            self.resume,
+            self.watch,
+        )
         weights = (4, 3, 1, 3, 3, 3, 1, 1, 2, 2)
         for number in range(count):
             deed = self.start if number == 0 else self._random.choices(deeds, weights)[0]
+            self._scheduler.note(deed.__name__)
             self._try(deed)
-            self._scheduler.sleep(self._random.choice((0.05, 0.5, 3, 15)))
+            self._scheduler.sleep(self._random.choice((0.05, 0.05, 0.5, 3, 15)))
 
     def _try(self, deed: Callable[[Engine, Principal], None]) -> None:
         engine = self._door.engine
         if engine is None:
             return
-        self._scheduler.note(deed.__name__)
         actor = self._scheduler.current
         self._door.inside.add(actor)
         try:
@@ -104,7 +116,7 @@ class Caller:
         except PynamoDBException as error:
             self._scheduler.note(f"unavailable: {error}")
         except SignalboxError as error:
-            self._scheduler.fail(f"{deed.__name__} was refused: {error!r}")
+            self._scheduler.fail(f"a caller was refused: {error!r}")
         except Died:
             if actor.doomed or self._scheduler.over:
                 raise
@@ -123,7 +135,9 @@ class Caller:
         self._demand(known in (None, view.id), "an execution has another id than it was given")
         self._promises.started[view.id] = (self._tenant, given)
         if known is not None and self._random.random() < 0.5:
-            again = engine.start(principal, DefinitionRef(principal.org_id, definition, 1), {"asked": "again"}, execution_id=known)
+            again = engine.start(
+                principal, DefinitionRef(principal.org_id, definition, 1), {"asked": "again"}, execution_id=known
+            )
             self._demand(again.id == known and again.input == given, "a repeated start made something else")
 
     def get(self, engine: Engine, principal: Principal) -> None:
@@ -132,14 +146,18 @@ class Caller:
             ended = self._promises.ended.get(execution_id)
             view = engine.get(principal, execution_id)
             _, given = self._promises.started[execution_id]
-            self._demand(view.id == execution_id and view.account_id == self._tenant.account_id, "get showed another execution")
+            self._demand(
+                view.id == execution_id and view.account_id == self._tenant.account_id, "get showed another execution"
+            )
             self._demand(view.input == given, "get showed another input")
-            self._demand(not canceled or view.status == "canceled", f"{execution_id} is {view.status} after it was cancelled")
+            self._demand(
+                not canceled or view.status == "canceled", f"{execution_id} is {view.status} after it was cancelled"
+            )
             self._demand(ended in (None, view.status), f"{execution_id} ended as {ended} and is {view.status}")
             if view.status not in LIVE:
                 self._promises.ended[execution_id] = view.status
 
-    def list(self, engine: Engine, principal: Principal) -> None:
+    def list_all(self, engine: Engine, principal: Principal) -> None:
         before = [key for key, (tenant, _) in self._promises.started.items() if tenant is self._tenant]
         page = engine.list(principal, limit=100, offset=0)
         found = [view.id for view in page.items]
@@ -150,14 +168,20 @@ class Caller:
 
     def signal(self, engine: Engine, principal: Principal) -> None:
         for execution_id in self._some(engine, principal):
-            book = self._ledger.books[f"{principal.org_id}#{execution_id}"]
-            for key in signal_keys(book.program):
-                value = ids.uuid4()
-                try:
-                    engine.signal(principal, execution_id, key, value)
-                except (Conflict, NotFound):
-                    continue
-                self._promises.signaled.append((book.pk, value))
+            if self._random.random() < 0.3:
+                rival = functools.partial(self._try, functools.partial(self._answer, execution_id=execution_id))
+                self._scheduler.spawn("rival", rival, mortal=True)
+            self._answer(engine, principal, execution_id)
+
+    def _answer(self, engine: Engine, principal: Principal, execution_id: str) -> None:
+        book = self._ledger.books[f"{principal.org_id}#{execution_id}"]
+        for key in signal_keys(book.program):
+            value = ids.uuid4()
+            try:
+                engine.signal(principal, execution_id, key, value)
+            except (Conflict, NotFound):
+                continue
+            self._promises.signaled.append((book.pk, value))
 
     def cancel(self, engine: Engine, principal: Principal) -> None:
         for execution_id in self._some(engine, principal):
@@ -213,7 +237,16 @@ class Caller:
                 except NotFound:
                     continue
                 self._scheduler.fail("an execution of another tenant was found")
-        return [self._random.choice(mine[-3:])] if mine else []
+        return [self._prey(mine) or self._random.choice(mine[-3:])] if mine else []
+
+    def _prey(self, mine: list[str]) -> str | None:
+        """An execution at a moment when acting on it is a race: it is being advanced, or a question has just opened."""
+        books = [self._ledger.books[f"{self._tenant.org_id}#{key}"] for key in mine]
+        exciting = self._random.choice((Book.is_leased, Book.is_asking, None))
+        if exciting is None:
+            return None
+        self._scheduler.wait(lambda: any(exciting(book) for book in books), 20_000)
+        return next((book.execution_id for book in books if exciting(book)), None)
 
     def _demand(self, holds: bool, message: str) -> None:
         if not holds:

@@ -89,7 +89,9 @@ def _silence() -> Iterator[None]:
 class History:
     """The world of one seed."""
 
-    def __init__(self, seed: int, *, trace: bool = False, plant: Callable[[SimulatedStore], None] | None = None) -> None:
+    def __init__(
+        self, seed: int, *, trace: bool = False, plant: Callable[[SimulatedStore], None] | None = None
+    ) -> None:
         self.seed = seed
         self.scheduler = Scheduler(seed, keep_trace=trace)
         self.random = Random(seed + 1)
@@ -102,6 +104,7 @@ class History:
         self.promises = Promises()
         self.ledger = Ledger(self.scheduler, self.library, self.store.peek)
         self.ledger.kinds = kinds(seed, self.ledger.effect)
+        self.weather.takeovers = lambda: self.ledger.takeovers
         self.store.observer, self.store.weather = self.ledger.after, self.weather
         if plant is not None:
             plant(self.store)
@@ -130,8 +133,10 @@ class History:
             self.scheduler, self.weather, self.store, self.ledger, self.library, MemoryBlobs(), self.door, self.sockets
         )  # fmt: skip
         limits = Limits(
-            slice_s=random.choice((0.5, 10.0, 60.0)), max_inflight=random.choice((1, 3, 64)), inline_wait_ms=random.choice((0, 1_000)),
-        )  # fmt: skip
+            slice_s=random.choice((0.5, 10.0, 60.0)),
+            max_inflight=random.choice((1, 3, 64)),
+            inline_wait_ms=random.choice((0, 1_000)),
+        )
         system = Cloud(ground, limits) if random.random() < 0.5 else OneMachine(ground, 0, limits)
         system.start()
         callers = [self._caller(tenant, number) for number in range(random.randint(1, 2)) for tenant in self.tenants]
@@ -139,7 +144,8 @@ class History:
 
     def _caller(self, tenant: Tenant, number: int) -> list[bool]:
         caller = Caller(
-            self.scheduler, Random(self.random.random()), tenant, _identity(), self.door, self.library, self.ledger, self.promises
+            self.scheduler, Random(self.random.random()), tenant, _identity(), self.door, self.library, self.ledger,
+            self.promises,
         )  # fmt: skip
         done: list[bool] = []
         count = self.random.randint(2, 7)
@@ -167,7 +173,9 @@ class History:
                 break
             for book in live:
                 self._help(book)
-            self.scheduler.wait(lambda: all(book.state.ended is not None for book in self.ledger.books.values()), 120_000)
+            self.scheduler.wait(
+                lambda: all(book.state.ended is not None for book in self.ledger.books.values()), 120_000
+            )
         live = [book for book in self.ledger.books.values() if book.state.ended is None]
         if live:
             self.scheduler.fail(f"{live[0].execution_id}: never ends: {_tokens(live[0])}")
@@ -217,13 +225,15 @@ class History:
             ends[status] = ends.get(status, 0) + 1
         scheduler = self.scheduler
         return Outcome(
-            self.seed, scheduler.failure, scheduler.steps, scheduler.digest, len(books), sum(len(book.facts) for book in books),
-            len(self.ledger.effects), ends, scheduler.trace,
+            self.seed, scheduler.failure, scheduler.steps, scheduler.digest, len(books),
+            sum(len(book.facts) for book in books), len(self.ledger.effects), ends, scheduler.trace,
         )  # fmt: skip
 
 
 def _tokens(book: Book) -> str:
-    return "; ".join(f"{token.node} {token.status} due={token.due_ms} wait={token.wait}" for token in book.state.tokens.values())
+    return "; ".join(
+        f"{token.node} {token.status} due={token.due_ms} wait={token.wait}" for token in book.state.tokens.values()
+    )
 
 
 def run(seed: int, *, trace: bool = False) -> Outcome:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.engine.repository import GRACE_MS
 from shared.engine.kinds.base import Call, Registry
 from shared.engine.ports import DefinitionRef
 from shared.engine.program import Program
+from shared.engine.repository import GRACE_MS
 from shared.engine.state import Fact, State
 from shared.kit import json
 from shared.store.base import table_name
@@ -50,6 +50,14 @@ class Book:
     def execution_id(self) -> str:
         return self.pk.partition("#")[2]
 
+    def is_leased(self) -> bool:
+        """Whether somebody advances it now."""
+        return "lease" in self.control
+
+    def is_asking(self) -> bool:
+        """Whether a question is open."""
+        return any(token.status == "waiting" and token.wait_key is not None for token in self.state.tokens.values())
+
 
 class Ledger:
     """Watches every committed write of executions, and every effect."""
@@ -59,6 +67,7 @@ class Ledger:
         self.effects: dict[tuple[Key, str, int], int] = {}
         self.kinds: Registry = Registry()
         self.writes = 0
+        self.takeovers = 0
         self._scheduler = scheduler
         self._library = library
         self._peek = peek
@@ -68,6 +77,13 @@ class Ledger:
 
     def after(self, operation: str, request: dict[str, Any]) -> None:
         """Compare what an operation wrote with what was known."""
+        try:
+            self._after(operation, request)
+        except Exception as error:  # noqa: BLE001
+            # The code under test catches exceptions; one of ours must not look like one of the store's.
+            self._scheduler.fail(f"the ledger cannot follow {operation}: {error!r}")
+
+    def _after(self, operation: str, request: dict[str, Any]) -> None:
         if operation == "TransactWriteItems":
             actions = [(name, body) for action in request["TransactItems"] for name, body in action.items()]
         elif operation in ("UpdateItem", "PutItem"):
@@ -93,7 +109,11 @@ class Ledger:
             self._append(book, sk, item)
         book.control = self._read(pk, "control")
         if book.control.get("lease") != before.get("lease"):
+            self.takeovers += "lease" in before and book.holder is not self._scheduler.current
             book.holder = self._scheduler.current if book.control.get("lease") and not self._scheduler.outside else None
+        if appended and before:
+            unread = book.control["wake"] - book.control["absorbed"]
+            self._demand(book, unread == 0, f"something was appended before {unread} commands or signals were read")
         self._check_control(book, before)
         for sk, body in parts:
             if sk == "snapshot":
@@ -180,7 +200,9 @@ class Ledger:
 
     def _check_control(self, book: Book, before: dict[str, Any]) -> None:
         control = book.control
-        self._demand(book, control["next_index"] == len(book.facts), "the control item has another position than the journal")
+        self._demand(
+            book, control["next_index"] == len(book.facts), "the control item has another position than the journal"
+        )
         for name in ("generation", "wake", "next_index"):
             self._demand(book, control[name] >= before.get(name, 0), f"{name} went back")
         live = book.state.ended is None
@@ -263,5 +285,9 @@ def plain(item: Image) -> dict[str, Any]:
 
 def summary(fact: Fact) -> str:
     """A fact in a few words."""
-    words = [f"{name}={fact[name]}" for name in ("node", "visit", "item", "attempt", "wait", "status", "command", "timed_out") if name in fact]
+    words = [
+        f"{name}={fact[name]}"
+        for name in ("node", "visit", "item", "attempt", "wait", "status", "command", "timed_out")
+        if name in fact
+    ]
     return " ".join([fact["type"], *words])

@@ -19,7 +19,9 @@ MAX_FAILURES = 20
 class Mailbox:
     """The attempts of one advance (``shared.engine.ports.Workers``), each an actor."""
 
-    def __init__(self, scheduler: Scheduler, process: str, execution_id: str, closed: Callable[[Mailbox], None]) -> None:
+    def __init__(
+        self, scheduler: Scheduler, process: str, execution_id: str, closed: Callable[[Mailbox], None]
+    ) -> None:
         self._scheduler = scheduler
         self._process = process
         self._execution_id = execution_id
@@ -94,7 +96,9 @@ class Heart(HeartbeatThread):
     def beat(self, renew: Callable[[], bool]) -> Callable[[], None]:
         if self._actor is None:
             self._actor = self._scheduler.spawn("heart", self._run, process=self._process)
-        return super().beat(renew)
+        worker = self._scheduler.current
+        # What holds a worker up for so long holds up its whole process: the lease is not renewed.
+        return super().beat(lambda: worker.stalled or renew())
 
 
 def embedded_driver(scheduler: Scheduler, threads: int, poke: Callable[[str], None]) -> EmbeddedDriver:
@@ -106,7 +110,10 @@ def embedded_driver(scheduler: Scheduler, threads: int, poke: Callable[[str], No
 
 
 class Machines:
-    """State machines (``shared.engine.ports.Driver``): one per generation, each an actor. Calls of them get lost or doubled."""
+    """State machines (``shared.engine.ports.Driver``): one per generation, each an actor.
+
+    Calls that start or wake them get lost, come late or twice.
+    """
 
     def __init__(self, scheduler: Scheduler, weather: Weather) -> None:
         self._scheduler = scheduler

@@ -50,11 +50,14 @@ class Plant:
 
 
 def unconditional(prefix: str, *names: str) -> Revise:
-    """Drop the comparisons of these attributes from the conditions of updates to sort keys that begin with ``prefix``."""
+    """Drop comparisons of these attributes from the conditions of updates whose sort key begins with ``prefix``."""
 
     def revise(operation: str, request: dict[str, Any]) -> dict[str, Any]:
         if operation == "TransactWriteItems":
-            return {**request, "TransactItems": [_dropped(action, prefix, names) for action in request["TransactItems"]]}
+            return {
+                **request,
+                "TransactItems": [_dropped(action, prefix, names) for action in request["TransactItems"]],
+            }
         return _dropped({"Update": request}, prefix, names)["Update"] if operation == "UpdateItem" else request
 
     return revise
@@ -67,7 +70,11 @@ def _dropped(action: dict[str, Any], prefix: str, names: tuple[str, ...]) -> dic
     condition = update["ConditionExpression"]
     for placeholder, name in update["ExpressionAttributeNames"].items():
         if name in names:
-            condition = re.sub(rf"{re.escape(placeholder)} = (:\d+)", r"\1 = \1", condition)
+            # Every name and value must still be used, or the request is refused.
+            always = (
+                rf"({placeholder} = \1 OR attribute_exists ({placeholder}) OR attribute_not_exists ({placeholder}))"
+            )
+            condition = re.sub(rf"{re.escape(placeholder)} = (:\d+)", always, condition)
     return {"Update": {**update, "ConditionExpression": condition}}
 
 

@@ -244,7 +244,10 @@ class Author:
         joined = self._node("pure", [("default", following)])
         count = self._random.randint(2, 3)
         ends = self._random.choice((None, joined))
-        branches = [(f"b{number}", self._sequence(self._random.randint(1, 2), ends or self._last(), depth + 1)) for number in range(count)]
+        branches = [
+            (f"b{number}", self._sequence(self._random.randint(1, 2), ends or self._last(), depth + 1))
+            for number in range(count)
+        ]
         return self._node("pure", [*branches, ("default", joined)], routing="fork")
 
     def _last(self) -> str:

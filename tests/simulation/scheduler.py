@@ -28,9 +28,9 @@ class Died(BaseException):
 
 
 class Actor:
-    """One thread of the history. ``process`` names the process it lives and dies with, ``parent`` who started its work."""
+    """One thread of the history. ``process`` names the process it dies with, ``parent`` who started its work."""
 
-    __slots__ = ("baton", "condition", "doomed", "dying", "mortal", "name", "parent", "process", "wake_at")
+    __slots__ = ("baton", "condition", "doomed", "dying", "mortal", "name", "parent", "process", "stalled", "wake_at")
 
     def __init__(self, name: str, process: str, mortal: bool, wake_at: int, baton: threading.Lock) -> None:
         self.name = name
@@ -40,6 +40,7 @@ class Actor:
         self.condition: Callable[[], bool] | None = None
         self.doomed = False
         self.dying = False
+        self.stalled = False
         self.baton = baton
         self.parent: Actor | None = None
 

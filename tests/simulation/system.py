@@ -154,7 +154,9 @@ class Ground:
 class System:
     """Base: the parts both deployments have. ``boot`` names the process in leases, where there is only one."""
 
-    def __init__(self, ground: Ground, process: str, boot: str, driver: Driver, mailboxes: Mailboxes, limits: Limits) -> None:
+    def __init__(
+        self, ground: Ground, process: str, boot: str, driver: Driver, mailboxes: Mailboxes, limits: Limits
+    ) -> None:
         self.ground = ground
         self.process = process
         self.repository = ExecutionRepository(ground.blobs, boot)
@@ -165,7 +167,7 @@ class System:
             attempts=Attempts(ground.ledger.kinds, services()), governance=AllowEverything(), driver=driver,
             heart=Heart(ground.scheduler, process), workers=mailboxes.open, limits=limits,
         )  # fmt: skip
-        self.sweep = Sweep(self.advancer, lambda pk, sk: None)
+        self.sweep = Sweep(self.advancer, lambda pk, sk: True)
         self.connections = Connections()
         ground.sockets.process = process
 
@@ -203,7 +205,9 @@ class OneMachine(System):
         """As ``shared.composition.Services.start``."""
         ground, loops = self.ground, cast(Any, self._driver)
         for number in range(3):
-            ground.scheduler.spawn(f"driver {number}", lambda: loops._work(self.advancer.advance), process=self.process, mortal=True)
+            ground.scheduler.spawn(
+                f"driver {number}", lambda: loops._work(self.advancer.advance), process=self.process, mortal=True
+            )
         ground.weather.on_death = self.crash
         ground.scheduler.spawn("start", self._begin_again, process=self.process)
 
@@ -236,7 +240,9 @@ class OneMachine(System):
         ground.door.slam()
         ground.scheduler.kill(self.process)
         following = OneMachine(ground, self._life + 1, self._limits)
-        ground.scheduler.spawn("restart", following.start, delay_ms=ground.scheduler.random.choice((500, 20_000, 60_000)))
+        ground.scheduler.spawn(
+            "restart", following.start, delay_ms=ground.scheduler.random.choice((500, 20_000, 60_000))
+        )
 
 
 class Cloud(System):

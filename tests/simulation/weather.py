@@ -42,7 +42,8 @@ class Climate:
             return random.choice(values)
 
         return cls(
-            fault=either(0, 0.01, 0.05), stall=either(0, 0, 0.01), death=either(0, 0.004, 0.02), outage=either(0, 0, 0.004),
+            fault=either(0, 0.01, 0.05), stall=either(0, 0, 0.01, 0.02),
+            death=either(0, 0.004, 0.02), outage=either(0, 0, 0.004),
             lost_call=either(0, 0.2, 0.8), late_call=either(0, 0.2), double_call=either(0, 0.2),
             reorder=either(0, 0.5), double_record=either(0, 0.2), full=either(0, 0.1),
         )  # fmt: skip
@@ -56,6 +57,7 @@ class Weather:
 
     def __init__(self, scheduler: Scheduler, climate: Climate, switching: float) -> None:
         self.climate = climate
+        self.takeovers: Callable[[], int] = lambda: 0
         self.on_death: Callable[[], None] = lambda: None
         self.was_safe = climate.relay_is_safe
         self._scheduler = scheduler
@@ -87,9 +89,9 @@ class Weather:
     def _fault(self, operation: str) -> Fault | None:
         scheduler, climate = self._scheduler, self.climate
         self._perhaps_die()
-        if scheduler.chance(climate.stall):
-            scheduler.note("stalls")
-            scheduler.sleep(scheduler.random.choice((3.0, 31.0, 70.0)))
+        # A worker that stands still before it appends is the one that may lose its lease and not know it.
+        if scheduler.chance(climate.stall * (5 if operation == "TransactWriteItems" else 1)):
+            self._stall()
         if scheduler.now_ms() < self._outage_until:
             return scheduler.random.choice((Fault.FAILED, Fault.THROTTLED))
         if scheduler.chance(climate.outage):
@@ -101,6 +103,20 @@ class Weather:
         if operation in _READS:
             possible.remove(Fault.CONFLICT)
         return scheduler.random.choice(possible)
+
+    def _stall(self) -> None:
+        """Stand still: for a time, or until somebody takes something over, which is the worst moment to go on."""
+        scheduler, seen = self._scheduler, self.takeovers()
+        worker = scheduler.current
+        scheduler.note("stalls")
+        worker.stalled = True
+        try:
+            if scheduler.chance(0.5):
+                scheduler.wait(lambda: self.takeovers() != seen, 100_000)
+            else:
+                scheduler.sleep(scheduler.random.choice((3.0, 40.0, 100.0)))
+        finally:
+            worker.stalled = False
 
     def _perhaps_die(self) -> None:
         scheduler = self._scheduler
