@@ -60,12 +60,15 @@ class Interpreter:
         while self._state.ended is None:
             if self._must_end():
                 continue
-            if clock.monotonic() >= slice_end and not self._turn.flights:
+            if self._is_spent(slice_end) and not self._turn.flights:
                 if self._journal.release():
                     return Verdict("advance")
             elif (verdict := self._step(slice_end)) is not None:
                 return verdict
         return Verdict("end", status=self._state.ended["status"])
+
+    def _is_spent(self, slice_end: float) -> bool:
+        return clock.monotonic() >= slice_end or self._turn.attempts.stopping()
 
     def _must_end(self) -> bool:
         """End the execution if it must; True then, and also when something that came between has to be looked at."""
@@ -87,7 +90,7 @@ class Interpreter:
     def _step(self, slice_end: float) -> Verdict | None:
         """Begin what can begin, then take one result or rest."""
         self._fire_due()
-        spent = clock.monotonic() >= slice_end
+        spent = self._is_spent(slice_end)
         if not self._state.paused and not spent and self._beginning.begin():
             self._flush_if_due()
             return None

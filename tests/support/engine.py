@@ -216,7 +216,8 @@ class World:
     def advancer(self) -> Advancer:
         services = cast(KindServices, SimpleNamespace(language=PythonLanguage(), wall_clock_limit_s=600.0))
         return Advancer(
-            repository=self.repository, programs=self, secrets=self, attempts=Attempts(self.registry, services, lambda: self.stopping()),
+            repository=self.repository, programs=self, secrets=self,
+            attempts=Attempts(self.registry, services, lambda: self.stopping()),
             governance=self.governance, driver=self.driver, heart=NoHeart(),
             workers=lambda execution_id: SteppedWorkers(lambda number: self.before_attempt(number)),
             limits=self.limits,

@@ -18,6 +18,8 @@ from shared.engine.interpreter import Verdict
 from shared.kit import clock
 from shared.kit.logging import logger
 
+log = logger("driver")
+
 Ref = tuple[str, str, int]
 """Org, execution, generation."""
 
@@ -92,7 +94,7 @@ class EmbeddedDriver:
             try:
                 verdict = advance(*ref)
             except Exception:
-                logger("driver").exception("advance failed; it will be tried again", extra={"execution_id": ref[1]})
+                log.exception("advance failed; it will be tried again", extra={"execution_id": ref[1]})
                 verdict = Verdict("busy", until_ms=clock.now_ms() + RETRY_MS)
             self._settle(ref, verdict)
 

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from shared.kit.logging import logger
+
+log = logger("heart")
+
 HEARTBEAT_SECONDS = 10.0
 
 
@@ -121,5 +125,6 @@ class HeartbeatThread:
         try:
             return renew()
         except Exception:
+            log.exception("a lease could not be renewed; the next beat tries again")
             # A store that is out of reach now may answer at the next beat; the lease itself decides.
             return True

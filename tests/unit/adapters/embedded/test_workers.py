@@ -78,7 +78,7 @@ def test_work_that_queues_does_not_begin_after_the_advance(workers: WorkerThread
 
 
 def test_a_heart_beats_until_told(workers: WorkerThreads) -> None:
-    """Each lease at every interval; one that is lost or forgotten is not renewed again, a broken store is asked again."""
+    """Each lease at every interval; one that is lost is not renewed again, a broken store is asked again."""
     heart = HeartbeatThread(interval_s=0.001)
     beats: dict[str, int] = {"kept": 0, "lost": 0, "broken": 0}
     enough = threading.Event()
