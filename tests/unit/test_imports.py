@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -10,6 +11,7 @@ from functools import cache
 import pytest
 
 from scripts.template import ROOT, functions
+from shared.adapters.aws import preload
 
 FAMILIES = sorted(function.family for function in functions().values())
 API = sorted(set(FAMILIES) - {"engine", "relay", "sweep"})
@@ -18,21 +20,21 @@ DOMAINS = {
     "accounts": {"identity"},
     "auth": {"identity"},
     "channels": {"catalog", "dialects", "engine", "identity", "push"},
-    "engine": {"engine", "vault"},
+    "engine": {"catalog", "dialects", "engine", "identity", "outbound", "vault"},
     "executions": {"catalog", "dialects", "engine", "identity"},
-    "flows": {"catalog", "engine", "identity"},
-    "relay": set[str](),
+    "flows": {"catalog", "dialects", "engine", "identity"},
+    "relay": {"catalog", "dialects", "engine", "identity", "push"},
     "secrets": {"identity", "vault"},
-    "sweep": set[str](),
+    "sweep": {"catalog", "dialects", "engine", "identity", "outbound", "vault"},
     "system": {"identity"},
 }
-"""The domains that a family loads with its handler; the others wait in ``shared.composition`` until they are needed."""
+"""The domains that a family loads when it starts; the others wait in ``shared.composition`` until they are needed."""
 
 NEVER = (
-    "boto3", "cronsim", "fastapi_offline", "psycopg", "quickjs", "requests", "uvicorn", "websockets", "yaml",
+    "cronsim", "fastapi_offline", "httpx", "psycopg", "quickjs", "requests", "uvicorn", "websockets", "yaml",
     "shared.adapters.embedded", "shared.store.embedded", "shared.outbound",
 )  # fmt: skip
-"""What no function that answers people loads with its handler."""
+"""What no function that answers people loads when it starts."""
 
 RUNNING = (
     "shared.engine.advance", "shared.engine.attempt", "shared.engine.interpreter", "shared.engine.journal",
@@ -43,12 +45,13 @@ RUNNING = (
 # Forks one process per family, so that the frameworks are imported once. Answers {family: [module, …]}.
 PROGRAM = """
 import fastapi, importlib, json, mangum, os, pynamodb.models, sys
-framework = set(sys.modules)
 loaded = {}
 for family in sys.argv[1:]:
     read, write = os.pipe()
     if os.fork() == 0:
         importlib.import_module(f"functions.{family}.app")
+        import boto3
+        assert boto3.DEFAULT_SESSION is None, "a client was made"
         with os.fdopen(write, "w") as pipe:
             json.dump(sorted(sys.modules), pipe)
         os._exit(0)
@@ -62,9 +65,10 @@ print(json.dumps(loaded))
 
 @cache
 def loaded() -> dict[str, frozenset[str]]:
-    """Modules by family."""
+    """Modules by family, as on AWS."""
     command = [sys.executable, "-c", PROGRAM, *FAMILIES]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    variables = {"SIGNALBOX_ADAPTER": "aws", "AWS_LAMBDA_FUNCTION_NAME": "signalbox", "LAMBDA_TASK_ROOT": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return {family: frozenset(modules) for family, modules in json.loads(done.stdout).items()}
 
@@ -78,7 +82,7 @@ def below(family: str, *names: str) -> set[str]:
 def test_a_function_loads_the_domains_it_serves(family: str) -> None:
     """No family pays for the domains of another."""
     found = {module.split(".")[1] for module in below(family, "shared") if "." in module}
-    assert found - {"adapters", "composition", "kit", "store", "web", "outbound"} == DOMAINS[family]
+    assert found - {"adapters", "composition", "kit", "store", "web"} == DOMAINS[family]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -92,6 +96,18 @@ def test_an_api_function_cannot_run_flows(family: str) -> None:
     """Interpreter, node kinds, script engines, database drivers and HTTP clients stay out of what answers people."""
     assert below(family, *NEVER, *RUNNING) == set()
     assert below(family, "shared.engine.kinds") <= {"shared.engine.kinds", "shared.engine.kinds.base"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_function_starts_with_what_its_first_event_needs(family: str) -> None:
+    """What the composition would import for the first caller is there before, AWS's client library included."""
+    assert set(preload.MODULES[family]) | {"boto3", "pynamodb"} <= loaded()[family]
+
+
+def test_the_engine_starts_with_every_node_kind() -> None:
+    """No execution waits for the import of a node kind."""
+    kinds = {f"shared.engine.kinds.{path.stem}" for path in (ROOT / "shared" / "engine" / "kinds").glob("[a-z]*.py")}
+    assert kinds <= loaded()["engine"]
 
 
 @pytest.mark.parametrize("family", ["engine", "relay", "sweep"])

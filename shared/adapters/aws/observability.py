@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from shared.adapters.aws.preload import preload
 from shared.kit.settings import settings
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
 NAMESPACE = "Signalbox"
+TRACED = ("botocore",)
+"""The libraries whose calls are traced: those to AWS."""
+
 _FAULT = 500
 
 
 def observed(family: str, handler: Handler) -> Handler:
-    """The handler with an X-Ray segment, its cold starts, requests and faults counted; off AWS the handler itself.
+    """The handler, ready to run, with an X-Ray segment and its cold starts, requests and faults counted.
 
-    Answers and errors are kept out of the trace: they may hold secrets.
+    Answers and errors are kept out of the trace: they may hold secrets. Off AWS it is the handler itself.
     """
     if settings().adapter != "aws":
         return handler
+    preload(family)
     from aws_lambda_powertools import Metrics, Tracer
     from aws_lambda_powertools.metrics import MetricUnit
 
@@ -32,6 +37,8 @@ def observed(family: str, handler: Handler) -> Handler:
         metrics.add_metric(name="Faults", unit=MetricUnit.Count, value=int(status >= _FAULT))
         return answer
 
-    traced = Tracer(service=family).capture_lambda_handler(handle, capture_response=False, capture_error=False)
+    # Without a list it loads all it could trace, database drivers included, and records what flows ask of others.
+    tracer = Tracer(service=family, patch_modules=TRACED)
+    traced = tracer.capture_lambda_handler(handle, capture_response=False, capture_error=False)
     counted: Handler = metrics.log_metrics(traced, capture_cold_start_metric=True)
     return counted
