@@ -19,7 +19,8 @@ from shared.engine.kinds.base import Call, NodeFailed
 MOST_BYTES = 32 * 1024 * 1024
 """Most a server may send in one conversation."""
 LARGEST_PART = 1024 * 1024
-"""Bytes that are read of one message."""
+"""Bytes that are read of one message at most; of many messages less, so that all together stay below ALL_PARTS."""
+ALL_PARTS = 24 * 1024 * 1024
 LARGEST_HEADER = 64 * 1024
 WINDOW = 20_000
 """Messages searched at once: the answer must fit into one line of imaplib's."""
@@ -67,6 +68,12 @@ class _Client(imaplib.IMAP4):
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
         return self._link.socket
+
+    def read(self, size: int) -> bytes:
+        # Memory is taken before the bytes arrive, and the server says how much.
+        if size > MOST_BYTES:
+            raise self.abort(f"a literal of {size} bytes")
+        return super().read(size)
 
 
 Shown = TypeVar("Shown")
@@ -130,13 +137,16 @@ class _Mailbox:
             raise NodeFailed(f"{server.name} refused the login: {server.said(error)}", retryable=False) from None
 
     def newest(self, query: Query, limit: int, *, whole: bool) -> list[Fetched]:
-        part = f"BODY.PEEK[]<0.{LARGEST_PART}>" if whole else f"BODY.PEEK[HEADER]<0.{LARGEST_HEADER}>"
         uids: list[int] = []
         for batch in self._batches(query, limit):
             uids += self._arrived(batch, query) if query.since or query.before else batch
             if len(uids) >= limit:
                 break
-        messages = self._fetch(uids[:limit], part) if uids else []
+        if not uids:
+            return []
+        uids = uids[:limit]
+        largest = min(LARGEST_PART if whole else LARGEST_HEADER, ALL_PARTS // len(uids))
+        messages = self._fetch(uids, f"BODY.PEEK[{'' if whole else 'HEADER'}]<0.{largest}>")
         return sorted(messages, key=lambda message: message.uid, reverse=True)
 
     def mark(self, messages: list[Fetched]) -> None:

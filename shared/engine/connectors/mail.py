@@ -88,8 +88,11 @@ class MailServer:
         except ssl.SSLCertVerificationError as error:
             message = f"the certificate of {self.host} is not valid: {error.verify_message}"
             raise NodeFailed(message, retryable=False) from None
+        except ssl.SSLError as error:
+            reason = tunnel.cut or error.reason or "the connection was closed"
+            raise NodeFailed(f"TLS with {self.name} failed: {reason}") from None
         except OSError as error:
-            reason = tunnel.cut or getattr(error, "reason", None) or error.strerror or str(error)
+            reason = tunnel.cut or error.strerror or str(error)
             raise NodeFailed(f"connection to {self.name}: {reason}") from None
 
     def said(self, reply: Any) -> str:

@@ -267,6 +267,12 @@ def test_starttls_is_used_where_it_is_offered(
     assert caught.value.retryable is False and inbox.logins == []
 
 
+def test_a_port_without_tls(call: CallFactory, smtp: int) -> None:
+    """TLS from the first byte with a server that does not know it is named as such."""
+    with pytest.raises(NodeFailed, match=rf"TLS with {HOST}:{smtp} failed: "):
+        EmailSend().run(call(MAIL | {"smtp_port": smtp, "tls": "implicit"}))
+
+
 def test_tls_may_be_demanded(call: CallFactory, smtp: int, inbox: Inbox) -> None:
     """With tls: starttls even a loopback server must offer it."""
     with pytest.raises(NodeFailed, match="does not offer STARTTLS, and the password is not sent without TLS"):
@@ -354,6 +360,7 @@ def talker() -> Iterator[Callable[[bytes], int]]:
         (EmailSend(), b"SSH-2.0-x\r\n" * 3, "connection to|refused the message"),
         (EmailReceive(), b"SSH-2.0-x\r\n", "connection to"),
         (EmailReceive(), b"* PREAUTH hi\r\n", "connection to"),
+        (EmailReceive(), b"* OK hi {99999999999}\r\n", "a literal of 99999999999 bytes"),
     ],
 )
 def test_strange_servers(call: CallFactory, talker: Any, kind: Any, greeting: bytes, message: str) -> None:
@@ -512,6 +519,9 @@ def test_only_the_beginning_of_a_huge_message_is_read(mailbox: Any, read: Any, m
     mailbox[1](content)
     (got,) = read(with_body=True)
     assert got["metadata"]["size"] == len(content) and 100 < len(got["body"]) < 1000
+    monkeypatch.setattr(imap_connector, "ALL_PARTS", 1000)
+    mailbox[1](content)
+    assert [len(one["body"]) < 500 for one in read(with_body=True)] == [True, True]
 
 
 def test_windows(mailbox: Any, read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
