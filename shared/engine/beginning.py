@@ -150,11 +150,11 @@ class Beginning:
         visits = self._state.visits
         for token in tokens:
             if token.answer is not None:
-                facts.append({"type": "node_resumed", "at": clock.now_ms(), **self._turn.subject(token)})
-                continue
-            visit = token.visit or (visits := visits + 1)
-            subject = self._turn.subject(token) | {"visit": visit}
-            facts.append({"type": "node_started", "at": clock.now_ms(), **subject, "attempt": token.attempt + 1})
+                name, subject = "node_resumed", self._turn.subject(token)
+            else:
+                name, visit = "node_started", token.visit or (visits := visits + 1)
+                subject = self._turn.subject(token) | {"visit": visit}
+            facts.append({"type": name, "at": clock.now_ms(), **subject, "attempt": token.attempt + 1})
         return facts
 
     def _launch(self, token: Token, *, inline: bool) -> None:

@@ -192,7 +192,8 @@ def _node_started(state: State, fact: Fact, program: Program) -> None:
 
 
 def _node_resumed(state: State, fact: Fact, program: Program) -> None:
-    state.tokens[fact["token"]].status = "running"
+    token = state.tokens[fact["token"]]
+    token.status, token.attempt = "running", fact["attempt"]
 
 
 def _node_finished(state: State, fact: Fact, program: Program) -> None:

@@ -351,3 +351,28 @@ def test_a_held_effect_waits_for_a_wake(world: World) -> None:
     assert (
         world.view(execution_id).result == [{"items": [1, 2, 3]}] * 3 or world.view(execution_id).status == "completed"
     )
+
+
+def test_an_effect_that_was_interrupted_after_its_wait_is_another_attempt(world: World) -> None:
+    """Whoever is called sees a number of its own for each delivery, before the wait, after it and after a crash."""
+    seen: list[tuple[str, int]] = []
+
+    def run(call: Call) -> Wait:
+        seen.append((call.idempotency_key, call.attempt))
+        return Wait(world.clock.now_ms() + 60_000)
+
+    def resume(call: Call, answer: Any) -> Done:
+        seen.append((call.idempotency_key, call.attempt))
+        if len(seen) == 2:
+            raise Died
+        return Done(None)
+
+    world.kind("poll", run, resume, effectful=True)
+    execution_id = world.start(node("a", "poll"))
+    world.settle()
+    world.clock.advance(60)
+    with pytest.raises(Died):
+        world.advance(execution_id)
+    world.clock.advance(40)
+    assert world.advance(execution_id).status == "completed"
+    assert [attempt for _, attempt in seen] == [1, 2, 3] and len({key for key, _ in seen}) == 1
