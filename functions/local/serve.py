@@ -41,6 +41,7 @@ class CannotServe(Exception):
 def serve(given: dict[str, Any], *, demo: bool = False) -> None:
     """Serve until SIGINT or SIGTERM. Raises CannotServe."""
     chosen = _settings(given)
+    _check_allow_hosts(chosen)
     try:
         lock = FolderLock(chosen.data)
     except FolderInUse as problem:
@@ -65,6 +66,15 @@ def _settings(given: dict[str, Any]) -> Settings:
     except ValidationError as problem:
         lines = [f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in problem.errors()]
         raise CannotServe("settings are not valid: " + "; ".join(lines)) from None
+
+
+def _check_allow_hosts(chosen: Settings) -> None:
+    from shared.outbound import OutboundPolicy
+
+    try:
+        OutboundPolicy(chosen.allow_hosts)
+    except ValueError as problem:
+        raise CannotServe(f"settings are not valid: {problem}") from None
 
 
 def _bound(chosen: Settings) -> sockets_module.socket:

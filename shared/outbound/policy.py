@@ -21,10 +21,15 @@ class OutboundPolicy:
     ``allow_hosts`` may be called although private: host names (exact, or ``*.suffix``), addresses or CIDR networks,
     each optionally with a port (``db.internal:5432``, ``10.0.0.0/8:443``, ``[fd00::1]:80``). ``refused_ports`` are our
     own ports: on this machine's addresses they are refused whatever is allowed, and so are metadata services.
+    Raises ValueError for an entry that is none of these.
     """
 
     allow_hosts: Sequence[str] = ()
     refused_ports: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for entry in self.allow_hosts:
+            _rule(entry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,12 @@ def test_bad_settings_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         serve({"data": tmp_path})
 
 
+def test_a_host_pattern_that_is_none_is_explained(tmp_path: Path) -> None:
+    """What cannot be allowed is named before anything is started."""
+    with pytest.raises(CannotServe, match="settings are not valid: allow_hosts: 'not a host/99'"):
+        serve({"data": tmp_path, "port": 0, "allow_hosts": ["not a host/99"]})
+
+
 def test_a_data_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
     """The folder's problem is told, not traced."""
     path = tmp_path / "file"
