@@ -90,9 +90,15 @@ class Relay:
         return bool(self._full)
 
     def resume(self, connection_id: str) -> None:
-        """Go on with a connection that did not accept more and now does."""
-        for listener in self._full.pop(connection_id, {}).values():
-            self._deliver(listener)
+        """Go on with a connection that did not accept more and now does. After an error it is held back as before."""
+        waiting = self._full.pop(connection_id, {})
+        try:
+            for pk in list(waiting):
+                self._deliver(waiting[pk])
+                del waiting[pk]
+        finally:
+            if waiting:
+                self._full[connection_id] = waiting | self._full.get(connection_id, {})
 
     def _deliver(self, listener: Listener) -> None:
         """Send a listener what it has not had, as far as its connection takes it."""

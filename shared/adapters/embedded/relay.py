@@ -69,7 +69,13 @@ class RelayThread:
 
     def _resume(self) -> None:
         while not self._room.empty():
-            self._relay.resume(self._room.get())
+            connection_id = self._room.get()
+            try:
+                self._relay.resume(connection_id)
+            except Exception:
+                # The sockets tell of room once; the next turn tries again.
+                self._room.put(connection_id)
+                raise
 
     def _handle(self, tries: list[tuple[int, ChangeRecord]]) -> None:
         failed = set(self._relay.handle(record for _, record in tries))

@@ -175,6 +175,21 @@ def test_a_full_connection_waits_without_holding_up_others(world: World) -> None
     assert world.sender.to("slow") == ["a", "b"] and not world.relay.holds_back
 
 
+def test_what_fails_as_a_connection_has_room_is_held_back_again(world: World) -> None:
+    """No message is lost when the store or the socket fails just then: the next look at the connection sends it."""
+    world.listen("slow")
+    world.sender.full.add("slow")
+    world.happens("a")
+    world.turn()
+    world.sender.full.clear()
+    world.sender.broken = 1
+    with pytest.raises(OSError, match="broken"):
+        world.relay.resume("slow")
+    assert world.relay.holds_back
+    world.relay.resume("slow")
+    assert world.sender.to("slow") == ["a"] and not world.relay.holds_back
+
+
 def test_an_execution_that_is_gone_ends_its_listeners(world: World) -> None:
     """A deleted execution closes the sockets that follow it instead of failing for ever."""
     world.reader.missing = True

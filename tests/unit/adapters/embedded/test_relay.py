@@ -56,6 +56,10 @@ class NotingRelay(Relay):
         self.outcome.note()
         return failed
 
+    def resume(self, connection_id: str) -> None:
+        super().resume(connection_id)
+        self.outcome.note()
+
 
 class World:
     def __init__(self, engine: EmbeddedEngine) -> None:
@@ -127,6 +131,20 @@ def test_a_drained_connection_goes_on(world: World) -> None:
     world.thread.room("c1")
     world.happens("b")
     world.outcome.until(lambda: world.sender.to("c1") == ["a", "b"])
+
+
+def test_a_drained_connection_that_fails_is_tried_again(world: World) -> None:
+    """The sockets report room once; a send that breaks then is repeated without another report."""
+    connections = Connections()
+    connections.listen(connect(connections, "c1"), CHANNEL, "scripted")
+    world.sender.full.add("c1")
+    world.happens("a")
+    world.thread.run()
+    world.outcome.until(lambda: world.relay.holds_back)
+    world.sender.broken = 1
+    world.sender.full.clear()
+    world.thread.room("c1")
+    world.outcome.until(lambda: world.sender.to("c1") == ["a"])
 
 
 def test_closing_before_running_is_harmless(world: World) -> None:
