@@ -130,7 +130,8 @@ class History:
         self.sockets = Sockets(self.scheduler, self.weather, self.promises.watched)
         self.door = Door()
         ground = Ground(
-            self.scheduler, self.weather, self.store, self.ledger, self.library, MemoryBlobs(), self.door, self.sockets
+            self.scheduler, self.weather, self.store, self.ledger, self.library, MemoryBlobs(), self.door, self.sockets,
+            random.choice((None, None, None, 60_000)),
         )  # fmt: skip
         limits = Limits(
             slice_s=random.choice((0.5, 10.0, 60.0)),

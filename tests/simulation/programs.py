@@ -26,7 +26,10 @@ Began = Callable[[Call], None]
 
 
 class PlainLanguage:
-    """An expression language without expressions."""
+    """An expression language without expressions; its scripts change nothing and fail by ``chance``."""
+
+    def __init__(self, chance: Callable[[float], bool]) -> None:
+        self._chance = chance
 
     def render(self, params: Any, scope: Scope, *, limits: Limits = DEFAULT_LIMITS) -> Rendered:
         return Rendered(params)
@@ -35,6 +38,8 @@ class PlainLanguage:
         self, source: str, scope: Scope, *, extra: Mapping[str, Any] | None = None, expression: bool = False,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Evaluated:  # fmt: skip
+        if self._chance(0.3):
+            raise ScriptError("fated")
         return Evaluated(None, extra=dict(extra or {}))
 
     def evaluate(
@@ -85,6 +90,23 @@ class Effect(Fated):
         clock.sleep(float(call.params["seconds"]) * self._fates.of(call, "time"))
         self.perhaps_fail(call)
         return Done({"of": call.node.name, "index": call.scope.index, "key": call.idempotency_key})
+
+
+class Poll(Effect):
+    """Reaches outside, waits, and reaches outside again."""
+
+    name: ClassVar[str] = "poll"
+
+    def run(self, call: Call) -> Outcome:
+        super().run(call)
+        return self._later(1)
+
+    def resume(self, call: Call, answer: Answer) -> Outcome:
+        done = super().run(call)
+        return done if answer.state["polls"] == 2 else self._later(2)
+
+    def _later(self, polls: int) -> Outcome:
+        return Wait(clock.now_ms() + 1_500, state={"polls": polls})
 
 
 class Signal(Fated):
@@ -157,15 +179,15 @@ class Leak(Fated):
 def kinds(seed: int, began: Began) -> Registry:
     """Every kind of the simulation; ``began`` hears of effects."""
     registry = Registry()
-    for kind in (Pure, Effect, Signal, Timer, Choose, Loop, Items, Leak):
+    for kind in (Pure, Effect, Poll, Signal, Timer, Choose, Loop, Items, Leak):
         registry.register(kind(Fates(seed), began))
     return registry
 
 
-def services() -> KindServices:
+def services(chance: Callable[[float], bool]) -> KindServices:
     """Ports the kinds of the simulation do without."""
     none = cast(Any, None)
-    return KindServices(language=PlainLanguage(), http=none, keyvalues=none, schedules=none, operations=none)
+    return KindServices(language=PlainLanguage(chance), http=none, keyvalues=none, schedules=none, operations=none)
 
 
 class Library:
@@ -218,12 +240,13 @@ class Author:
 
     def _work(self, following: str | None, depth: int) -> str:
         random = self._random
-        kind = random.choice(("pure", "effect", "effect", "leak"))
+        kind = random.choice(("pure", "effect", "effect", "poll", "leak"))
         params: dict[str, Any] = {"fail": random.choice((0, 0, 0.5)), "seconds": random.choice((0, 0.5, 5, 45))}
         edges = [("default", following)]
         if random.random() < 0.3:
             edges.append(("error", following))
-        return self._node(kind, edges, params=params, result_keys=("last",), **self._hardship())
+        limit = random.choice((None, None, 2_000))
+        return self._node(kind, edges, params=params, result_keys=("last",), timeout_ms=limit, **self._hardship())
 
     def _wait(self, following: str | None, depth: int) -> str:
         random = self._random
@@ -237,7 +260,9 @@ class Author:
         params = {"fail": random.choice((0, 0, 0.2)), "seconds": random.choice((0.5, 4))}
         kind = random.choice(("pure", "effect", "effect", "signal", "timer"))
         edges = [("default", following), ("error", following if random.random() < 0.5 else None)]
-        batch = self._node(kind, edges, params=params, batch=Batch(random.randint(1, 4)), **self._hardship())
+        hooks = random.choice(({}, {}, {"post": "perhaps"}))
+        more = {"batch": Batch(random.randint(1, 4)), "hooks": hooks, **self._hardship()}
+        batch = self._node(kind, edges, params=params, **more)
         return self._node("items", [("default", batch)], params={"count": random.randint(0, 5)})
 
     def _fork(self, following: str | None, depth: int) -> str:

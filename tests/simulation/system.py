@@ -149,6 +149,7 @@ class Ground:
     blobs: MemoryBlobs
     door: Door
     sockets: Sockets
+    time_limit_ms: int | None
 
 
 class System:
@@ -161,10 +162,10 @@ class System:
         self.process = process
         self.repository = ExecutionRepository(ground.blobs, boot)
         self.driver = driver
-        self.engine = Engine(self.repository, ground.library, driver)
+        self.engine = Engine(self.repository, ground.library, driver, ground.time_limit_ms)
         self.advancer = Advancer(
             repository=self.repository, programs=ground.library, secrets=AccountSecrets(),
-            attempts=Attempts(ground.ledger.kinds, services()), governance=AllowEverything(), driver=driver,
+            attempts=Attempts(ground.ledger.kinds, services(ground.scheduler.chance)), governance=AllowEverything(), driver=driver,
             heart=Heart(ground.scheduler, process), workers=mailboxes.open, limits=limits,
         )  # fmt: skip
         self.sweep = Sweep(self.advancer, lambda pk, sk: True)
