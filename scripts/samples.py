@@ -12,10 +12,10 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
-from scripts.template import ROOT, functions, route_of
+from scripts.template import ROOT, functions, route_of, routes
 from shared.store.stream import ChangeRecord
 from shared.web.docs import VERSION
 from shared.web.families import every_route
@@ -35,6 +35,7 @@ Event = dict[str, Any]
 def events() -> dict[Path, Event]:
     """Every sample by its path below ``events/``."""
     made = dict(_http_events())
+    made |= dict(_unserved({event["routeKey"] for event in made.values()}))
     for family, samples in (("channels", _channels()), ("engine", _engine()), ("relay", _relay()), ("sweep", _sweep())):
         made |= {Path(family, f"{name}.json"): event for name, event in samples.items()}
     return made
@@ -75,6 +76,16 @@ def _http_events() -> Iterator[tuple[Path, Event]]:
         if body is not None:
             headers["content-type"] = "application/json"
         yield sample_path(method, path, operation), http_event(method, concrete(path), headers, body)
+
+
+def _unserved(keys: set[str]) -> Iterator[tuple[Path, Event]]:
+    """A request of each route that no operation needs: the family behind it says that nothing is there."""
+    for route in routes():
+        if route.key not in keys:
+            path = route.key.partition(" ")[2]
+            name = path.strip("/").replace("/", "_")
+            family = functions()[route.function].family
+            yield Path(family, f"nothing_at_{name}.json"), http_event("GET", path, {"accept": "application/json"})
 
 
 def _example(operation: dict[str, Any], schemas: dict[str, Any]) -> Any:
@@ -152,12 +163,18 @@ def _engine() -> dict[str, Event]:
 
 
 def _relay() -> dict[str, Event]:
-    keys = {"pk": {"S": f"{ORG}#{ID}"}, "sk": {"S": "control"}}
-    change = ChangeRecord(
-        sequence=1, table="signalbox-executions", event="MODIFY", keys=keys, old=None, new=None, at_ms=TIME_MS,
-        view="KEYS_ONLY",
-    )  # fmt: skip
-    return {"changes": {"Records": [change.as_event()]}}
+    def change(table: str, event: Literal["INSERT", "MODIFY"], pk: str, sk: str) -> Event:
+        keys = {"pk": {"S": pk}, "sk": {"S": sk}}
+        record = ChangeRecord(
+            sequence=1, table=f"signalbox-{table}", event=event, keys=keys, old=None, new=None, at_ms=TIME_MS,
+            view="KEYS_ONLY",
+        )  # fmt: skip
+        return {"Records": [record.as_event()]}
+
+    return {
+        "changes": change("executions", "MODIFY", f"{ORG}#{ID}", "control"),
+        "listeners": change("channels", "INSERT", f"{ORG}#execution#{ID}", "L0SM9cOFvHcCIhw="),
+    }
 
 
 def _sweep() -> dict[str, Event]:
