@@ -56,7 +56,7 @@ def _forget(blobs: Blobs, org_id: str, row: Summary) -> None:
     # What lists it goes last, so that a removal cut short can be taken up again.
     items = [item for item in ExecutionItem.query(pk, consistent_read=True) if item.sk != "summary"]
     for item in items:
-        for text in (item.facts, item.fact, item.outcome, item.blob):
+        for text in (item.facts, item.fact, item.blob):
             for key in set(blob.findall(text or "")):
                 blobs.delete(key)
     for start in range(0, len(items), _BATCH):

@@ -161,10 +161,7 @@ class Journal:
     def park(self, until_ms: int | None, status: str) -> bool:
         """Append, save a snapshot and give the lease back until a signal or ``until_ms``."""
         due = (until_ms if until_ms is not None else clock.now_ms() + FAR_MS) + GRACE_MS
-        actions = [*_RELEASE, Control.status.set(status), Control.due_ms.set(due)]
-        if until_ms is not None:
-            actions.append(Control.park_until.set(until_ms))
-        return self._append((), actions, snapshot=True)
+        return self._append((), [*_RELEASE, Control.status.set(status), Control.due_ms.set(due)], snapshot=True)
 
     def release(self) -> bool:
         """The slice is over: append, save a snapshot and give the lease back at once."""

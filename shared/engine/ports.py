@@ -34,7 +34,10 @@ class Secrets(Protocol):
 
 
 class Driver(Protocol):
-    """Whatever calls ``advance``: a worker loop, or a state machine. Both calls are short cuts; the sweep repeats them."""
+    """Whatever calls ``advance``: a worker loop, or a state machine.
+
+    Both calls are short cuts; the sweep repeats them.
+    """
 
     def start(self, org_id: str, execution_id: str, generation: int) -> None:
         """Begin a generation; one that exists already counts as done."""

@@ -1,6 +1,7 @@
 """The intermediate form every dialect compiles to: a program of nodes and edges.
 
-Pure data. A definition is compiled once, at registration, and stored beside its text; the interpreter never sees a dialect's syntax.
+Pure data. A definition is compiled once, at registration, and stored beside its text; the interpreter never sees a
+dialect's syntax.
 """
 
 from __future__ import annotations

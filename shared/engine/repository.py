@@ -71,7 +71,6 @@ class ExecutionRepository:
             Control.due_ms.set(now + LEASE_MS),
             Control.segment.set(Control.segment + 1),
             Control.task_token.remove(),
-            Control.park_until.remove(),
         ]
         if update_and_read(control, actions, (Control.live == True) & (Control.generation == generation) & free):  # noqa: E712
             return control

@@ -21,7 +21,7 @@ class WakeUps:
         self._driver = driver
 
     def __call__(self, record: ChangeRecord) -> None:
-        """Start what was just created; wake what has unread commands, signals or results of children."""
+        """Start what was just created; wake what has unread commands or signals."""
         pk, sk = record.keys["pk"]["S"], record.keys["sk"]["S"]
         if record.table != table_name("executions") or sk != "control" or record.event == "REMOVE":
             return

@@ -6,7 +6,6 @@ journal#…    facts with consecutive indices, never changed
 snapshot     cursor and scope at a journal index
 inbox#…      signals the lease holder has not copied into the journal yet
 wait#…       an open question; answered by one compare-and-set
-child#…      the result of a child execution, put by the child
 """
 
 from __future__ import annotations
@@ -108,13 +107,9 @@ class Control(Record):
     lease = UnicodeAttribute(null=True)
     lease_boot = UnicodeAttribute(null=True)
     lease_until = NumberAttribute(null=True)
-    park_until = NumberAttribute(null=True)
     task_token = UnicodeAttribute(null=True)
     started_ms = NumberAttribute()
     deadline_ms = NumberAttribute(null=True)
-    parent_id = UnicodeAttribute(null=True)
-    parent_slot = UnicodeAttribute(null=True)
-    entry = UnicodeAttribute(null=True)
     due_shard = UnicodeAttribute(null=True)
     due_ms = NumberAttribute(null=True)
     due = DueIndex()
@@ -200,17 +195,6 @@ class WaitRecord(Record):
     until_ms = NumberAttribute(null=True)
 
 
-class ChildResult(Record):
-    """How a child execution ended, put under its parent in the transaction of its end."""
-
-    class Meta(TableMeta):
-        table = "executions"
-
-    pk = UnicodeAttribute(hash_key=True)
-    sk = UnicodeAttribute(range_key=True)
-    outcome = UnicodeAttribute()
-
-
 class Alias(Record):
     """Finds an execution by its number."""
 
@@ -232,14 +216,14 @@ class ExecutionItem(Record):
     sk = UnicodeAttribute(range_key=True)
     facts = UnicodeAttribute(null=True)
     fact = UnicodeAttribute(null=True)
-    outcome = UnicodeAttribute(null=True)
     blob = UnicodeAttribute(null=True)
 
 
-EXECUTION_MODELS = (Control, Summary, JournalEntry, Snapshot, InboxEntry, WaitRecord, ChildResult, Alias)
+EXECUTION_MODELS = (Control, Summary, JournalEntry, Snapshot, InboxEntry, WaitRecord, Alias)
 """Every model of the table, for whoever creates it."""
 
 __all__ = [
-    "DUE_SHARDS", "EXECUTION_MODELS", "Alias", "ChildResult", "Control", "DefinitionListingIndex", "DueIndex", "InboxEntry",
-    "JournalEntry", "OrgListingIndex", "Snapshot", "Summary", "WaitRecord", "alias_pk", "due_shard", "execution_pk", "journal_sk",
+    "DUE_SHARDS", "EXECUTION_MODELS", "Alias", "Control", "DefinitionListingIndex", "DueIndex", "InboxEntry",
+    "JournalEntry", "OrgListingIndex", "Snapshot", "Summary", "WaitRecord", "alias_pk", "due_shard", "execution_pk",
+    "journal_sk",
 ]  # fmt: skip
