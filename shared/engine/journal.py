@@ -227,8 +227,10 @@ class Journal:
         after = self._next + len(batch)
         position = [Control.next_index.set(after), Control.append_id.set(append_id), Control.absorbed.set(self._wake)]
         every: dict[str, Write] = {}
+        replaced: str | None = None
         if snapshot:
             saved = self._repository.snapshot(self.pk, after, self._state)
+            replaced = self._repository.snapshot_blob(self.pk) if saved.blob else None
             every["snapshot"] = lambda tx: tx.put(saved, label="snapshot")
             position.append(Control.snapshot_index.set(after))
         for noted in batch:
@@ -248,6 +250,8 @@ class Journal:
                     return False
             self._next = after
             del self._pending[: len(batch)]
+            if replaced is not None:
+                self._repository.forget(replaced)
             return True
         raise Unavailable("the journal could not be appended; it will be tried again")
 
@@ -297,8 +301,8 @@ def _summary(pk: str, ended: Fact) -> Write:
     if ended.get("error") is not None:
         error = str(ended["error"])[:_LONGEST_ERROR].encode("utf-8", "replace").decode()
         actions.append(Summary.error.set(error))
-    if ended.get("node") is not None:
-        actions.append(Summary.error_node.set(ended["node"]))
+        if ended.get("node") is not None:
+            actions.append(Summary.error_node.set(ended["node"]))
     return lambda tx: tx.update(Summary(pk, "summary"), actions=actions, label="summary")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from shared.engine.state import Fact, State
 from shared.kit import clock, ids, json
 from shared.kit.errors import Internal
+from shared.kit.logging import logger
 from shared.store.blobs import Blobs
 from shared.store.models.executions import (
     Control,
@@ -25,6 +26,8 @@ from shared.store.models.executions import (
     journal_sk,
 )
 from shared.store.transaction import read, update_and_read
+
+log = logger("engine")
 
 LEASE_MS = 30_000
 """How long a lease holds without a heartbeat."""
@@ -153,6 +156,18 @@ class ExecutionRepository:
         if len(data) <= LARGE_VALUE:
             return Snapshot(pk, "snapshot", index=index, state=data.decode())
         return Snapshot(pk, "snapshot", index=index, blob=self._put(pk, data))
+
+    def snapshot_blob(self, pk: str) -> str | None:
+        """Where the state of the last snapshot is kept, when it is too large for the item."""
+        last = read(Snapshot, pk, "snapshot")
+        return last.blob if last is not None else None
+
+    def forget(self, blob: str) -> None:
+        """Remove a value that nothing points to any more; one that cannot be removed now stays as litter."""
+        try:
+            self._blobs.delete(blob)
+        except Exception:
+            log.exception("a replaced snapshot could not be removed", extra={"blob": blob})
 
     def encoded(self, pk: str, fact: Fact) -> str:
         """The JSON text of a fact as it is stored: below 400 KB, its large values moved to the blob store first."""

@@ -28,7 +28,8 @@ def test_a_flow_ends_with_the_output_of_its_last_node(world: World) -> None:
     """Each node sees the output before it; the last one's is the result, and the journal tells the whole walk."""
     first = step("double", "value = {'n': input['n'] * 2}; shared['seen'] = 1", {"default": "add"})
     view = world.run(first, step("add", "value = {'n': input['n'] + shared['seen']}"), input={"n": 4})
-    assert (view.status, view.result, view.error, view.current_node) == ("completed", {"n": 9}, None, "add")
+    assert (view.status, view.result, view.current_node) == ("completed", {"n": 9}, "add")
+    assert view.error is None and view.error_node is None
     assert [fact["type"] for fact in world.facts(view.id)] == [
         "started", "node_started", "node_finished", "edge_taken", "node_started", "node_finished", "branch_ended",
         "ended",

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from shared.engine.journal import Journal, LeaseLost, expire_wait, open_wait
+from shared.engine.kinds.base import Answer, Call, Wait
 from shared.engine.repository import Refused
 from shared.engine.state import State
-from shared.kit import json
+from shared.kit import clock, json
 from shared.kit.errors import Conflict, Unavailable
 from shared.store.embedded import Fault
 from shared.store.models.executions import InboxEntry, JournalEntry, Summary, WaitRecord
@@ -244,3 +245,23 @@ def test_a_snapshot_is_where_the_journal_is(world: World) -> None:
     assert journal.release()
     state, facts = world.repository.load_state(world.control(execution_id))
     assert facts == [] and isinstance(state, State) and list(state.tokens) == [1]
+
+
+def test_a_replaced_snapshot_leaves_no_litter(world: World) -> None:
+    """Only the last one of a large state is kept, and a park does not fail because the old one cannot be removed."""
+    world.kind("poll", lambda call: Wait(world.clock.now_ms() + 60_000), again)
+    execution_id = world.start(node("a", "poll"), input={"text": "x" * 200_000})
+    world.settle(300)
+    kept = [key for key in world.blobs if b'"tokens"' in world.blobs[key]]
+    assert len(kept) == 1 and len(world.facts(execution_id, "wait_opened")) == 6
+
+    def broken(key: str) -> None:
+        raise OSError("away")
+
+    world.blobs.delete = broken  # type: ignore[method-assign]
+    world.settle(60)
+    assert len(world.facts(execution_id, "wait_opened")) == 7
+
+
+def again(call: Call, answer: Answer) -> Wait:
+    return Wait(clock.now_ms() + 60_000)
