@@ -6,6 +6,9 @@ from scripts.costing.bill import Meter
 from shared.kit import crypto
 from shared.kit.errors import NotFound
 
+REQUEST_S = 0.005
+"""How long a store request takes here: enough that times which are written anew are other times."""
+
 
 class StillClock:
     """Time that passes only when it is told to, or slept away."""

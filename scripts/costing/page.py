@@ -16,8 +16,8 @@ Rows = dict[str, dict[str, Any]]
 INTRODUCTION = f"""# What it costs on AWS
 
 Written by `scripts/costs --write`; a test fails when a change of the code changes a number, so a change of this page is
-a reviewed change. Everything is counted, nothing is timed: the real handlers run over the embedded store with time held
-still, and each store request is billed as DynamoDB bills it.
+a reviewed change. Everything is counted, nothing is timed: the real handlers run over the embedded store, with a clock
+that only store requests move, and each of those is billed as DynamoDB bills it.
 
 - Dollars are for **a million** of what a row names, at the list prices of {prices.REGION} in {prices.AS_OF}; there
   are no free tiers in them.

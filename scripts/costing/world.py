@@ -11,7 +11,7 @@ from typing import Any
 
 from scripts import samples
 from scripts.costing.bill import Bill, Meter
-from scripts.costing.edges import Bucket, Gateway, Keys, NoHeart, StillClock
+from scripts.costing.edges import REQUEST_S, Bucket, Gateway, Keys, NoHeart, StillClock
 from scripts.costing.machine import Machines
 from scripts.template import functions, route_of
 from shared.composition import Services, use_services
@@ -125,6 +125,7 @@ def world(scripts: WorkerPool) -> Iterator[World]:
         # What a password costs is the processor's time, which is not counted here.
         services.identity.sessions._passwords._hasher = Passwords(passes=1, memory_kib=8)._hasher
         held.callback(store.requests.subscribe(meter.store))
+        held.callback(store.requests.subscribe(lambda request: clock.sleep(REQUEST_S)))
         yield made
         if "workers" in services.__dict__:
             services.workers.close()
