@@ -15,7 +15,7 @@ from scripts import settings, sizes
 from shared.web.docs import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("runtime", "lambda", "dev", "sam", "emulator")
+LOCKS = ("runtime", "lambda", "dev", "sam", "emulator", "bench")
 REGISTRIES = ("pypi" + ".org", "python" + "hosted.org", "npm" + "js.org", "npmjs" + ".com")
 
 
@@ -86,7 +86,7 @@ def test_locks_agree() -> None:
         }
 
 
-@pytest.mark.parametrize("script", ["serve", "test", "deploy", "invoke", "lock"])
+@pytest.mark.parametrize("script", ["bench", "conformance", "costs", "deploy", "invoke", "lock", "serve", "test"])
 def test_a_script_is_one(script: str) -> None:
     """Every command can be called by its path, and bash takes it."""
     path = ROOT / "scripts" / script
