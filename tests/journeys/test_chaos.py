@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.chaos import crowd, kills
+from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
 
@@ -17,6 +18,6 @@ def test_kill_9_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert report.findings == [] and report.figures["calls"] >= 36
 
 
-def test_flows_started_at_once_all_complete(tmp_path: Path) -> None:
+def test_flows_started_at_once_all_complete(server: Server) -> None:
     """Each of many flows of ten nodes ends with its own result."""
-    assert crowd(tmp_path / "data", flows=40).findings == []
+    assert crowd(server.join("crowd"), flows=40).findings == []

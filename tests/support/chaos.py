@@ -280,21 +280,24 @@ def _journal(pk: str) -> Iterator[str]:
         yield f"{pk}: {len(finished)} nodes finished, last {facts[-1]['type']}"
 
 
-def crowd(data: Path, *, flows: int, length: int = 10) -> Report:
+def crowd(client: Client, *, flows: int, length: int = 10) -> Report:
     """Start many flows at once; each has to end with its own result."""
     report = Report()
-    with serving(data) as server:
-        client = server.join("ada")
-        flow_id = client.create(chain(length), "Chain")
-        started = perf_counter()
-        with ThreadPoolExecutor(2 * CALLERS) as pool:
-            ids = list(pool.map(lambda n: client.run(flow_id, {"n": n}), range(flows)))
-            shown = list(pool.map(client.finished, ids))
-        report.figures = {"flows": flows, "nodes": length, "seconds": round(perf_counter() - started, 1)}
+    flow_id = client.create(chain(length), "Chain")
+    started = perf_counter()
+    with ThreadPoolExecutor(2 * CALLERS) as pool:
+        ids = list(pool.map(lambda n: client.run(flow_id, {"n": n}), range(flows)))
+        shown = list(pool.map(client.finished, ids))
+    report.figures = {"flows": flows, "nodes": length, "seconds": round(perf_counter() - started, 1)}
     for number, execution in enumerate(shown):
         if execution["status"] != "completed" or execution["result"] != {"n": number + length}:
             report.findings.append(f"flow {number}: {execution}")
     return report
+
+
+def _crowd(data: Path, flows: int) -> Report:
+    with serving(data) as server:
+        return crowd(server.join("ada"), flows=flows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -307,7 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     runs: dict[str, Callable[[Path], Report]] = {
         "kill -9": lambda data: kills(data, flows=chosen.flows, deaths=chosen.kills, seed=chosen.seed),
-        "crowd": lambda data: crowd(data, flows=chosen.crowd),
+        "crowd": lambda data: _crowd(data, chosen.crowd),
     }
     failed = False
     for name, run in runs.items():
