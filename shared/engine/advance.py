@@ -102,6 +102,8 @@ class Advancer:
             control.execution_id, control.org_id, control.account_id, control.definition_id, int(control.started_ms)
         )
         secrets = LazySecrets(lambda: self.secrets.values(control.org_id, control.account_id))
+        if state.secrets_read:
+            secrets.read()
         return Turn(
             program=program,
             state=state,

@@ -108,7 +108,12 @@ class Attempts:
             about = {"execution_id": job.execution.id, "kind": job.node.kind}
             log.exception("node kind failed", extra=about)
             failure = Failure(f"internal error in node type {job.node.kind}")
-        return attempt.failed(failure)
+        try:
+            return attempt.failed(failure)
+        except Exception:
+            # Rows or an output that cannot even be redacted are better lost than shown.
+            log.exception("a failure cannot be told", extra={"execution_id": job.execution.id, "kind": job.node.kind})
+            return Result(Failure(f"internal error in node type {job.node.kind}"))
 
 
 class _Attempt:

@@ -24,19 +24,20 @@ class LazySecrets(Mapping[str, str]):
         """What has been read so far; empty when nobody asked."""
         return self._values or {}
 
-    def _all(self) -> Mapping[str, str]:
+    def read(self) -> Mapping[str, str]:
+        """All of them."""
         if self._values is None:
             self._values = self._load()
         return self._values
 
     def __getitem__(self, key: str) -> str:
-        return self._all()[key]
+        return self.read()[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return iter(self.read())
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self.read())
 
 
 class ScopeFactory:
@@ -46,6 +47,11 @@ class ScopeFactory:
         self._secrets = secrets
         self._redactor: Redactor | None = None
         self._execution = {"id": execution.id, "flow_id": execution.definition_id, "account_id": execution.account_id}
+
+    @property
+    def secrets_read(self) -> bool:
+        """Whether any expression has asked for a secret."""
+        return bool(self._secrets.loaded)
 
     def scope(self, state: State, token: Token) -> tuple[Scope, Redact]:
         """What the token's node sees now. The dictionaries are copies, so that attempts may run beside the fold."""

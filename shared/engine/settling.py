@@ -36,6 +36,8 @@ class Settling:
 
     def settle(self, token: Token, result: Result) -> None:
         """Note what an attempt brought."""
+        if self._turn.scopes.secrets_read and not self._state.secrets_read:
+            self._journal.note("secrets_read")
         for log in result.logs:
             self._journal.take(log)
         match result.outcome:

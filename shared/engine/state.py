@@ -72,7 +72,8 @@ class Group:
 class State:
     """Everything the interpreter knows. JSON-serialisable through :meth:`to_json`.
 
-    ``failure`` is the failed node that nothing handled: the execution has yet to end with it.
+    ``failure`` is the failed node that nothing handled: the execution has yet to end with it. Once ``secrets_read``,
+    what nodes bring is searched for secrets, also when they come back later and by another way.
     """
 
     shared: dict[str, Any] = field(default_factory=dict)
@@ -86,6 +87,7 @@ class State:
     last_node: str | None = None
     last_output: Any = None
     failure: Fact | None = None
+    secrets_read: bool = False
     ended: Fact | None = None
 
     def apply(self, fact: Fact, program: Program) -> None:
@@ -304,6 +306,10 @@ def _wait_ended(state: State, fact: Fact, program: Program) -> None:
     token.answer = {"timed_out": fact["timed_out"], "value": fact.get("value")}
 
 
+def _secrets_read(state: State, fact: Fact, program: Program) -> None:
+    state.secrets_read = True
+
+
 def _command(state: State, fact: Fact, program: Program) -> None:
     state.paused = fact["command"] == "pause"
 
@@ -324,6 +330,7 @@ _REDUCERS: dict[str, Callable[[State, Fact, Program], None]] = {
     "batch_opened": _batch_opened,
     "wait_opened": _wait_opened,
     "wait_ended": _wait_ended,
+    "secrets_read": _secrets_read,
     "command": _command,
     "ended": _ended,
 }

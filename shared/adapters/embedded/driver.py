@@ -11,11 +11,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections import deque
 from collections.abc import Callable
 
 from shared.engine.interpreter import Verdict
 from shared.kit import clock
+from shared.kit.fairness import FairQueue
 from shared.kit.logging import logger
 
 log = logger("driver")
@@ -26,20 +26,27 @@ Ref = tuple[str, str, int]
 Advance = Callable[[str, str, int], Verdict]
 
 RETRY_MS = 1_000
-"""When to try again after an advance broke (the store was out of reach, say)."""
+"""When to try again after an advance broke (the store was out of reach, say); each time twice as late."""
+
+LONGEST_RETRY_MS = 60_000
 
 
 class EmbeddedDriver:
-    """Advances executions on ``threads`` threads. One execution is never advanced twice at once here."""
+    """Advances executions on threads: ``share`` for one org, up to twice as many in all.
 
-    def __init__(self, threads: int, poke: Callable[[str], None] = lambda execution_id: None) -> None:
-        self._threads = threads
+    One execution is never advanced twice at once here. An advance waits for its effects, so an org whose nodes all call
+    a slow server would otherwise keep every other waiting.
+    """
+
+    def __init__(self, share: int, poke: Callable[[str], None] = lambda execution_id: None) -> None:
+        self._threads = 2 * share
         self._poke = poke
         self._changed = threading.Condition()
-        self._queue: deque[Ref] = deque()
+        self._queue: FairQueue[Ref] = FairQueue(share)
         self._queued: set[Ref] = set()
         self._running: set[Ref] = set()
         self._again: set[Ref] = set()
+        self._broken: dict[Ref, int] = {}
         self._timers: list[tuple[int, int, Ref]] = []
         self._sequence = itertools.count()
         self._stopping = False
@@ -85,25 +92,33 @@ class EmbeddedDriver:
             if ref in self._running:
                 self._again.add(ref)
             elif ref not in self._queued:
-                self._queued.add(ref)
-                self._queue.append(ref)
+                self._line_up(ref)
                 self._changed.notify()
+
+    def _line_up(self, ref: Ref) -> None:
+        self._queued.add(ref)
+        self._queue.put(ref[0], ref)
 
     def _work(self, advance: Advance) -> None:
         while (ref := self._take()) is not None:
             try:
                 verdict = advance(*ref)
+                self._broken.pop(ref, None)
             except Exception:
                 log.exception("advance failed; it will be tried again", extra={"execution_id": ref[1]})
-                verdict = Verdict("busy", until_ms=clock.now_ms() + RETRY_MS)
+                verdict = Verdict("busy", until_ms=clock.now_ms() + self._retry_ms(ref))
             self._settle(ref, verdict)
+
+    def _retry_ms(self, ref: Ref) -> int:
+        times = self._broken[ref] = self._broken.get(ref, 0) + 1
+        return min(RETRY_MS * 2 ** min(times - 1, 16), LONGEST_RETRY_MS)
 
     def _take(self) -> Ref | None:
         with self._changed:
             while not self._stopping:
                 self._fire()
-                if self._queue:
-                    ref = self._queue.popleft()
+                if (taken := self._queue.take()) is not None:
+                    ref = taken[1]
                     self._queued.discard(ref)
                     self._running.add(ref)
                     return ref
@@ -116,14 +131,16 @@ class EmbeddedDriver:
         while self._timers and self._timers[0][0] <= now:
             ref = heapq.heappop(self._timers)[2]
             if ref not in self._queued and ref not in self._running:
-                self._queued.add(ref)
-                self._queue.append(ref)
+                self._line_up(ref)
+                # Of several that are due at once, whoever woke takes one.
+                self._changed.notify()
             elif ref in self._running:
                 self._again.add(ref)
 
     def _settle(self, ref: Ref, verdict: Verdict) -> None:
         with self._changed:
             self._running.discard(ref)
+            self._queue.done(ref[0])
             again = ref in self._again
             self._again.discard(ref)
         if verdict.word == "advance" or (again and verdict.word in ("park", "busy")):

@@ -168,3 +168,17 @@ def test_everything_that_leaves_is_redacted() -> None:
     result = Bench(run).run(redact=redact)
     assert "secret" not in str(result)
     assert result.outcome == Done("***", ("***",))
+
+
+def test_what_cannot_be_redacted_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """The node fails; nothing raises, because nobody would hear it on a worker."""
+
+    def run(call: Call) -> Done:
+        call.log("info", "secret")
+        return Done("secret")
+
+    def redact(value: Any) -> Any:
+        raise RecursionError
+
+    assert Bench(run).run(redact=redact) == Result(Failure("internal error in node type k"))
+    assert "a failure cannot be told" in caplog.text

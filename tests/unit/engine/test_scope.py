@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from shared.engine.kinds.base import Call, Done, ExecutionFacts, NodeFailed
+from shared.engine.kinds.base import Call, Done, ExecutionFacts, NodeFailed, Wait
 from shared.engine.scope import LazySecrets, ScopeFactory
 from shared.engine.state import Group, State, Token
+from shared.kit.errors import Unavailable
 from tests.support.engine import World, node
 
 EXECUTION = ExecutionFacts("e-1", "org-1", "account-1", "flow-1")
@@ -86,3 +87,37 @@ def test_no_secret_in_the_journal(world: World, where: str) -> None:
     written = str(world.facts(view.id)) + str(view)
     assert "ter22" not in written
     assert "[redacted]" in written or where == "shared"
+
+
+def test_a_secret_that_comes_back_later(world: World) -> None:
+    """Once an execution has read its secrets they are searched for after a wait too; before, the vault rests."""
+    world.secret_values = {"KEY": "hunter22"}
+    world.kind("use", lambda call: Done(len(call.scope.secrets["KEY"])))
+    world.kind("nap", lambda call: Wait(world.clock.now_ms() + 60_000), lambda call, answer: Done(call.input))
+    world.kind("echo", lambda call: Done({"sent": "hunter22"}))
+    flow = [node("a", "use", {"default": "n"}), node("n", "nap", {"default": "e"}), node("e", "echo")]
+    execution_id = world.start(*flow)
+    world.settle(61)
+    assert world.view(execution_id).result == {"sent": "[redacted]"}
+    assert len(world.facts(execution_id, "secrets_read")) == 1
+    assert world.run(node("e", "echo")).result == {"sent": "hunter22"}
+
+
+def test_a_vault_out_of_reach_does_not_fail_an_execution(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advance fails and is tried again."""
+    world.secret_values = {"KEY": "hunter22"}
+    world.kind("use", lambda call: Done(len(call.scope.secrets["KEY"])))
+    world.kind("nap", lambda call: Wait(world.clock.now_ms() + 60_000), lambda call, answer: Done("slept"))
+    execution_id = world.start(node("a", "use", {"default": "n"}), node("n", "nap"))
+    world.settle()
+    world.clock.advance(61)
+
+    def away(org_id: str, account_id: str) -> Mapping[str, str]:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "values", away)
+        with pytest.raises(Unavailable):
+            world.advance(execution_id)
+    world.clock.advance(31)
+    assert (world.advance(execution_id).word, world.view(execution_id).result) == ("end", "slept")

@@ -7,9 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
+from shared.adapters.embedded import driver as module
 from shared.adapters.embedded.driver import EmbeddedDriver, Ref
 from shared.engine.interpreter import Verdict
 from shared.kit import clock
+from tests.support.time import HeldClock
 
 SOON = 20.0
 ONE: Ref = ("org", "one", 0)
@@ -151,14 +155,23 @@ def test_one_execution_is_never_advanced_twice_at_once() -> None:
     assert worst == 1
 
 
-def test_a_broken_advance_is_tried_again(caplog: object) -> None:
-    """A second later, whatever was wrong."""
-    started = clock.now_ms()
-    script = Script(RuntimeError("away"))
-    with running(script) as driver:
+def test_a_broken_advance_is_tried_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Each time twice as late, up to a limit; one that works makes it begin anew."""
+    monkeypatch.setattr(module, "RETRY_MS", 10)
+    monkeypatch.setattr(module, "LONGEST_RETRY_MS", 30)
+    script = Script(*[RuntimeError("away")] * 3, Verdict("advance"), RuntimeError("away"))
+    planned: list[int] = []
+    driver = EmbeddedDriver(1)
+    monkeypatch.setattr(
+        driver, "at", lambda moment, *ref: (planned.append(moment - clock.now_ms()), driver.start(*ref))
+    )
+    with clock.use(HeldClock()):
+        driver.run(script)
         driver.start(*ONE)
-        assert [script.take(), script.take()] == [ONE, ONE]
-        assert clock.now_ms() - started >= 1_000
+        assert [script.take() for _ in range(6)] == [ONE] * 6
+        driver.close()
+    assert planned == [10, 20, 30, 10]
+    assert caplog.text.count("advance failed") == 4
 
 
 def test_queued_twice_is_advanced_once() -> None:
@@ -205,3 +218,26 @@ def test_closing_finishes_what_runs() -> None:
     go_on.set()
     closer.join(SOON)
     assert (finished, driver.stopping) == (["one"], True)
+
+
+def test_one_organisation_leaves_room_for_others() -> None:
+    """While all it may run waits for something, another organisation's execution is advanced."""
+    gate, inside = threading.Event(), threading.Semaphore(0)
+    other = threading.Event()
+
+    def advance(org_id: str, execution_id: str, generation: int) -> Verdict:
+        if org_id == "other":
+            other.set()
+            return Verdict("end")
+        inside.release()
+        gate.wait(SOON)
+        return Verdict("end")
+
+    with running(advance, threads=2) as driver:
+        for number in range(10):
+            driver.start("org", f"e{number}", 0)
+        assert inside.acquire(timeout=SOON) and inside.acquire(timeout=SOON)
+        driver.start("other", "e", 0)
+        assert other.wait(SOON)
+        assert not inside.acquire(blocking=False)
+        gate.set()
