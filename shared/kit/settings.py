@@ -23,8 +23,12 @@ class Settings(BaseSettings):
         [], description="Hosts, networks and host:port patterns flows may call although private."
     )
     log_level: str = Field("INFO", description="Lowest level of the server's own log.")
-    workers: int = Field(8, ge=1, le=256, description="Executions the embedded driver advances at once.")
-    script_workers: int = Field(2, ge=1, le=64, description="Warm processes that evaluate scripts.")
+    workers: int = Field(
+        16, ge=1, le=256, description="Executions of one organisation the embedded driver advances at once."
+    )
+    script_workers: int = Field(
+        2, ge=1, le=64, description="Processes that evaluate scripts of one account at once; twice as many in all."
+    )
     slice_seconds: float = Field(60.0, gt=0, description="Time one advance may run before it yields.")
     execution_days: float = Field(300.0, gt=0, le=300, description="Days after which an execution expires.")
     max_visits: int = Field(10_000, ge=1, description="Node visits after which an execution fails.")

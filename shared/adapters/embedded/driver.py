@@ -111,7 +111,8 @@ class EmbeddedDriver:
 
     def _retry_ms(self, ref: Ref) -> int:
         times = self._broken[ref] = self._broken.get(ref, 0) + 1
-        return min(RETRY_MS * 2 ** min(times - 1, 16), LONGEST_RETRY_MS)
+        # The shift is bounded, so that an execution broken for days does not make a giant of a number.
+        return min(RETRY_MS << min(times - 1, 16), LONGEST_RETRY_MS)
 
     def _take(self) -> Ref | None:
         with self._changed:

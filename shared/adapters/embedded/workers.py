@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from shared.kit.fairness import FairQueue
 from shared.kit.logging import logger
 
 log = logger("heart")
 
 HEARTBEAT_SECONDS = 10.0
 
+Work = Callable[[], None]
+
 
 class WorkerThreads:
-    """One pool for the process; each advance gets its own mailbox of results."""
+    """Threads of the process, ``share`` for one execution and twice as many in all.
 
-    def __init__(self, threads: int = 64) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="attempt")
+    Each advance gets its own mailbox of results.
+    """
+
+    def __init__(self, share: int = 64) -> None:
+        self._pool = ThreadPoolExecutor(2 * share, thread_name_prefix="attempt")
+        self._line: FairQueue[Work] = FairQueue(share)
+        self._lock = threading.Lock()
         self._open: dict[str, Mailbox] = {}
 
     def mailbox(self, execution_id: str) -> Mailbox:
         """The workers of one advance."""
-        box = Mailbox(self._pool, lambda closed: self._forget(execution_id, closed))
+        box = Mailbox(lambda work: self._submit(execution_id, work), lambda closed: self._forget(execution_id, closed))
         self._open[execution_id] = box
         return box
+
+    def _submit(self, execution_id: str, work: Work) -> None:
+        with self._lock:
+            self._line.put(execution_id, work)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start what may start; there is a thread for each place in the line."""
+        with self._lock, contextlib.suppress(RuntimeError):
+            # The pool refuses once it is shut down; what waits is found again by the next process.
+            while (taken := self._line.take()) is not None:
+                self._pool.submit(self._run, *taken)
+
+    def _run(self, execution_id: str, work: Work) -> None:
+        try:
+            work()
+        finally:
+            with self._lock:
+                self._line.done(execution_id)
+            self._begin()
 
     def _forget(self, execution_id: str, closed: Mailbox) -> None:
         # One that lost its lease may close after the next one opened.
@@ -45,17 +74,17 @@ class WorkerThreads:
 
 
 class Mailbox:
-    """Runs work on the pool and hands out (token, value) as it finishes."""
+    """Has work done and hands out (token, value) as it finishes."""
 
-    def __init__(self, pool: ThreadPoolExecutor, closed: Callable[[Mailbox], object]) -> None:
-        self._pool = pool
+    def __init__(self, submit: Callable[[Work], None], closed: Callable[[Mailbox], object]) -> None:
+        self._submit = submit
         self._closed = closed
         self._over = False
         self._finished: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()
 
     def submit(self, token: int, work: Callable[[], Any]) -> None:
         """Start ``work``, which never raises."""
-        self._pool.submit(self._run, token, work)
+        self._submit(lambda: self._run(token, work))
 
     def _run(self, token: int, work: Callable[[], Any]) -> None:
         # What still queues when the advance is over must not begin: nobody would record what came of it.

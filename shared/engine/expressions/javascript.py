@@ -111,7 +111,9 @@ class _Request:
         message, self._sent_shared = scope_message("\n".join(source for _, source in jobs), scope, extra, limits.output)
         text = guarded(lambda: json.dumpb(message), limits).decode()
         memory = min(limits.memory, pool.memory)
-        reply = pool.request("javascript", {"memory": memory, "scope": text, "jobs": jobs}, time_s=limits.time_s)
+        asked = {"memory": memory, "scope": text, "jobs": jobs}
+        owner = str(scope.execution.get("account_id", ""))
+        reply = pool.request("javascript", asked, time_s=limits.time_s, owner=owner)
         numbers = Numbers(text)
         found = guarded(lambda: numbers.loads(reply.decode()), limits)
         self._answers: list[dict[str, Any]] = found["answers"]

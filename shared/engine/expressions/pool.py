@@ -18,6 +18,7 @@ from typing import Any
 
 from shared.engine.expressions.base import ScriptError, ScriptLimit, ScriptTimeout
 from shared.kit import json
+from shared.kit.fairness import FairQueue
 
 WORKER = Path(__file__).with_name("worker.py")
 HEADER = struct.Struct(">I")
@@ -116,7 +117,8 @@ class Worker:
 
 
 class WorkerPool:
-    """At most ``size`` processes, each replaced after ``recycle_after`` calls; a script may ask for ``memory`` bytes.
+    """``size`` processes for one owner of scripts, up to twice as many in all, so that nobody's endless scripts keep
+    others waiting. Each is replaced after ``recycle_after`` calls; a script may ask for ``memory`` bytes.
 
     Safe to share between threads; a caller waits ``patience_s`` seconds at most for a free worker.
     """
@@ -128,7 +130,9 @@ class WorkerPool:
         self._address_space = INTERPRETER_MEMORY + 2 * memory
         self._recycle_after = recycle_after
         self._patience_s = patience_s
-        self._free = threading.Semaphore(size)
+        self._line: FairQueue[object] = FairQueue(size)
+        self._turn = threading.Condition()
+        self._called: set[object] = set()
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
@@ -136,14 +140,14 @@ class WorkerPool:
         # Also runs when the interpreter ends, so that neither a worker nor a warning about one is left behind.
         self._finalizer = weakref.finalize(self, _stop_all, self._idle, self._busy, self._lock)
 
-    def request(self, kind: str, payload: Mapping[str, Any], *, time_s: float) -> bytes:
-        """The answer of a worker to one request, as JSON, within ``time_s`` of processor time.
+    def request(self, kind: str, payload: Mapping[str, Any], *, time_s: float, owner: str = "") -> bytes:
+        """The answer of a worker to one request of ``owner``, as JSON, within ``time_s`` of processor time.
 
         Raises ScriptTimeout when it had to be killed, ScriptLimit when it died, ScriptError when the pool is closed.
         """
         # The worker's own alarm only matters when nobody is left to kill it, so it rings a little later.
         frame = json.dumpb({"kind": kind, "wall_s": time_s + 2 * GRACE_S, "time_s": time_s, **payload})
-        worker = self._borrow()
+        worker = self._borrow(owner)
         healthy = False
         try:
             answer = worker.ask(frame, time_s + GRACE_S)
@@ -155,6 +159,7 @@ class WorkerPool:
             raise ScriptLimit("the script broke its engine, most likely by asking for too much memory") from None
         finally:
             self._give_back(worker, healthy)
+            self._free(owner)
         return answer
 
     def close(self) -> None:
@@ -166,19 +171,38 @@ class WorkerPool:
         if self._closed:
             raise ScriptError("the script workers are shut down")
 
-    def _borrow(self) -> Worker:
-        if not self._free.acquire(timeout=self._patience_s):
-            raise ScriptTimeout("no script worker became free in time")
+    def _await_turn(self, owner: str) -> None:
+        ticket = object()
+        with self._turn:
+            self._line.put(owner, ticket)
+            self._call()
+            if not self._turn.wait_for(lambda: ticket in self._called, self._patience_s):
+                self._line.leave(owner, ticket)
+                raise ScriptTimeout("no script worker became free in time")
+            self._called.discard(ticket)
+
+    def _call(self) -> None:
+        while (taken := self._line.take()) is not None:
+            self._called.add(taken[1])
+            self._turn.notify_all()
+
+    def _free(self, owner: str) -> None:
+        with self._turn:
+            self._line.done(owner)
+            self._call()
+
+    def _borrow(self, owner: str) -> Worker:
+        self._await_turn(owner)
         try:
             worker = self._idle_worker() or self._new_worker()
             with self._lock:
                 self._busy.add(worker)
             # A pool closed while this worker started has not seen it.
             if self._closed:
-                self._give_back(worker, healthy=False, release=False)
+                self._give_back(worker, healthy=False)
             self._refuse_when_closed()
         except BaseException:
-            self._free.release()
+            self._free(owner)
             raise
         return worker
 
@@ -202,7 +226,7 @@ class WorkerPool:
             raise ScriptError("the script engine did not start") from None
         return worker
 
-    def _give_back(self, worker: Worker, healthy: bool, *, release: bool = True) -> None:
+    def _give_back(self, worker: Worker, healthy: bool) -> None:
         with self._lock:
             self._busy.discard(worker)
             keep = healthy and not self._closed and worker.calls < self._recycle_after
@@ -210,8 +234,6 @@ class WorkerPool:
                 self._idle.append(worker)
         if not keep:
             worker.discard()
-        if release:
-            self._free.release()
 
 
 def timeout_message(time_s: float) -> str:

@@ -162,9 +162,12 @@ def test_a_broken_advance_is_tried_again(monkeypatch: pytest.MonkeyPatch, caplog
     script = Script(*[RuntimeError("away")] * 3, Verdict("advance"), RuntimeError("away"))
     planned: list[int] = []
     driver = EmbeddedDriver(1)
-    monkeypatch.setattr(
-        driver, "at", lambda moment, *ref: (planned.append(moment - clock.now_ms()), driver.start(*ref))
-    )
+
+    def at(moment_ms: int, org_id: str, execution_id: str, generation: int) -> None:
+        planned.append(moment_ms - clock.now_ms())
+        driver.start(org_id, execution_id, generation)
+
+    monkeypatch.setattr(driver, "at", at)
     with clock.use(HeldClock()):
         driver.run(script)
         driver.start(*ONE)

@@ -100,3 +100,18 @@ def test_a_heart_beats_until_told(workers: WorkerThreads) -> None:
     counted = dict(beats)
     assert counted["lost"] == 1 and counted["kept"] >= 5 and counted["broken"] >= 3
     HeartbeatThread().close()
+
+
+def test_one_execution_leaves_threads_for_others(workers: WorkerThreads) -> None:
+    """However much it submits; what waits goes on as its own work ends."""
+    hog, other = workers.mailbox("hog"), workers.mailbox("other")
+    gate = threading.Event()
+    for number in range(5):
+        hog.submit(number, lambda: gate.wait(SOON))
+    other.submit(9, lambda: "through")
+    assert other.next(SOON) == (9, "through")
+    assert hog.next(0) is None
+    gate.set()
+    assert {(hog.next(SOON) or (None,))[0] for _ in range(5)} == set(range(5))
+    hog.close()
+    other.close()

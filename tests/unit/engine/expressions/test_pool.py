@@ -200,3 +200,17 @@ def test_a_scope_of_many_megabytes_passes(pool: WorkerPool) -> None:
         "return input.length + json.length", Scope(input=big), extra={"json": json.dumps(big)[:1000]}
     )
     assert found.value == 6000
+
+
+def test_endless_scripts_of_one_account_keep_no_other_waiting() -> None:
+    """However many of them are in line, another account's script is answered while they still run."""
+    pool = WorkerPool(1)
+    js = JavaScript(pool)
+    hog, other = Scope(execution={"account_id": "hog"}), Scope(execution={"account_id": "other"})
+    with ThreadPoolExecutor(4) as threads:
+        endless = [threads.submit(js.call, "for (;;);", hog, limits=Limits(time_s=30)) for _ in range(4)]
+        until(lambda: pool._busy)
+        assert js.call("return 7", other).value == 7
+        assert not any(one.done() for one in endless)
+        pool.close()
+        assert all(isinstance(one.exception(), ScriptError) for one in endless)
