@@ -299,7 +299,7 @@ def test_a_process_that_stops_begins_nothing(world: World) -> None:
     world.kind("last", run, effectful=True)
     execution_id = world.start(node("a", "last", {"default": "b"}), node("b", "effect"))
     world.stopping = lambda: bool(stopping)
-    assert (world.advance(execution_id).word, world.control(execution_id).lease) == ("advance", None)
+    assert world.advance(execution_id).word == "advance" and world.control(execution_id).lease is None
     assert (world.nodes(execution_id, "node_finished"), world.ran) == (["a"], [])
     world.stopping = lambda: False
     assert world.advance(execution_id).status == "completed"

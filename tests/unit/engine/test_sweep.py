@@ -156,7 +156,7 @@ def test_many_pages(sweep: Sweep, driver: Driver) -> None:
     now = clock.now_ms()
     for number in range(12):
         execution(f"e{number:02}", now - 1)
-        control(f"e{number:02}").update([Control.entry.set("x" * 200_000)])
+        control(f"e{number:02}").update([Control.task_token.set("x" * 200_000)])
     assert sweep.run() == 12
     assert len(driver.started) == 12
 
