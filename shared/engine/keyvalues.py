@@ -18,7 +18,8 @@ from shared.kit.errors import InvalidRequest, PayloadTooLarge
 from shared.store.base import Record
 from shared.store.models.keyvalue import Change, KeyValue, changes_pk, values_pk
 from shared.store.models.vault import account_scope
-from shared.store.transaction import ConditionFailed, Contention, Transaction, read_together
+from shared.store.retry import Contention
+from shared.store.transaction import ConditionFailed, Transaction, read_together
 
 MAX_KEY_BYTES = 1024
 MAX_VALUE_BYTES = 350 * 1024

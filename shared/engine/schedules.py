@@ -26,7 +26,8 @@ from shared.kit.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarg
 from shared.kit.logging import logger
 from shared.store.models.executions import due_shard
 from shared.store.models.schedules import Schedule, schedule_sk, schedules_pk
-from shared.store.transaction import ConditionFailed, Contention, Transaction, read, update_if
+from shared.store.retry import Contention
+from shared.store.transaction import ConditionFailed, Transaction, read, update_if
 
 MAX_JOB_ID = 256
 MAX_JOBS = 1_000

@@ -8,7 +8,7 @@ from shared.kit import clock, ids
 from shared.kit.errors import InvalidRequest
 from shared.push.ports import Busy
 from shared.store.models.channels import Connection, Listener, Listening, channel_pk, connection_pk
-from shared.store.transaction import Transaction, persist, put_if_absent, read, update_and_read, update_if
+from shared.store.transaction import Transaction, put_if_absent, read, update_and_read, update_if
 
 LIFE_SECONDS = 2 * 3600 + 600
 """How long rows of a connection are kept: API Gateway ends every connection after two hours."""
@@ -67,14 +67,8 @@ class Connections:
 
     def listeners(self, pk: str) -> list[Listener]:
         """Everyone who hears the channel of this partition key."""
-        found: list[Listener] = []
-
-        def query() -> None:
-            found[:] = Listener.query(pk, consistent_read=True)
-
-        persist(query, lambda error: None)
         now = clock.now_ms()
-        return [row for row in found if not row.is_expired(now)]
+        return [row for row in Listener.query(pk, consistent_read=True) if not row.is_expired(now)]
 
     def claim(self, listener: Listener) -> Listener | None:
         """The listener, now ours alone to send to; None when it left.

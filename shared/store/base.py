@@ -10,8 +10,11 @@ import os
 from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.connection import TableConnection
 from pynamodb.constants import PAY_PER_REQUEST_BILLING_MODE
 from pynamodb.models import Model
+
+from shared.store.retry import PatientTable
 
 STREAM_IMAGES = "NEW_AND_OLD_IMAGES"
 
@@ -56,6 +59,13 @@ class Record(Model):
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
     ttl = NumberAttribute(null=True)
+
+    @classmethod
+    def _get_connection(cls) -> TableConnection:
+        connection = super()._get_connection()
+        # PynamoDB makes the connection itself and asks nobody of which class.
+        connection.__class__ = PatientTable
+        return connection
 
     def is_expired(self, now_ms: int) -> bool:
         """Whether its time is over. DynamoDB removes late, so every reader asks."""

@@ -8,37 +8,23 @@ Source: Amazon DynamoDB API Reference, TransactWriteItems, ClientRequestToken.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
-from pynamodb.exceptions import GetError, PynamoDBException, TransactGetError, TransactWriteError
+from botocore.exceptions import ClientError
+from pynamodb.exceptions import GetError, PynamoDBException, TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactGet
 
 from shared.kit import clock, ids
-from shared.kit.errors import Internal, PayloadTooLarge, SignalboxError, Unavailable
+from shared.kit.errors import SignalboxError
 from shared.store.base import Record
+from shared.store.retry import error_code, is_condition_failure, persist
 
 R = TypeVar("R", bound=Record)
 
-ATTEMPTS = 8
-_FIRST_PAUSE_S = 0.01
-_LONGEST_PAUSE_S = 1.0
-_BUSY = {
-    "TransactionConflict",
-    "TransactionConflictException",
-    "TransactionInProgressException",
-    "ThrottlingError",
-    "ThrottlingException",
-    "ProvisionedThroughputExceeded",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "InternalServerError",
-    "ServiceUnavailable",
-}
 # PynamoDB sends the actions of a transaction in this order, and the reasons of a failure come back in it.
 _ORDER = ("check", "delete", "put", "update")
 
@@ -54,10 +40,6 @@ class ConditionFailed(SignalboxError):
     def __init__(self, failures: dict[str, Record | None]) -> None:
         super().__init__("The record was changed by another request")
         self.failures = failures
-
-
-class Contention(Unavailable):
-    """The records stayed contended or throttled through every retry; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,69 +120,13 @@ def _advance_version(record: Any) -> None:
 
 def _refused(error: PynamoDBException, steps: list[_Step]) -> SignalboxError | None:
     """The failed conditions of a cancelled transaction, or None when it is another kind of error."""
-    if not isinstance(error, TransactWriteError) or _code(error) != "TransactionCanceledException":
+    if not isinstance(error, TransactWriteError) or error_code(error) != "TransactionCanceledException":
         return None
     failures: dict[str, Record | None] = {}
     for step, reason in zip(steps, error.cancellation_reasons, strict=True):
         if reason is not None and reason.code == "ConditionalCheckFailed":
             failures[step.label] = step.model.from_raw_data(reason.raw_item) if reason.raw_item else None
     return ConditionFailed(failures) if failures else None
-
-
-def persist(send: Callable[[], Any], refused: Callable[[PynamoDBException], SignalboxError | None]) -> None:
-    """Send a request that may safely be sent twice until the store answers, up to :data:`ATTEMPTS` times.
-
-    ``refused`` turns an error that is final into the one to raise. Raises PayloadTooLarge for a record over 400 KB and
-    Internal for a request the store will never accept.
-    """
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            ceiling = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)
-            clock.sleep(ceiling * (0.5 + ids.uniform() / 2))
-        try:
-            send()
-        except PynamoDBException as error:
-            final = refused(error)
-            if final is not None:
-                raise final from error
-            failure = error
-            if not is_transient(error):
-                raise _final(error) from error
-        else:
-            return
-    if isinstance(failure.cause, ClientError):
-        raise Contention("Too many requests change the same records; try again") from failure
-    raise Unavailable("The store cannot be reached; try again") from failure
-
-
-def _final(error: PynamoDBException) -> SignalboxError:
-    messages = [error.cause_response_message] if isinstance(error.cause, ClientError) else []
-    if isinstance(error, TransactWriteError):
-        messages += [reason.message for reason in error.cancellation_reasons if reason is not None]
-    if any("maximum allowed size" in (message or "") for message in messages):
-        return PayloadTooLarge("The record is too large to store: 400 KB is the limit")
-    return Internal("The store refused a request")
-
-
-def is_transient(error: PynamoDBException) -> bool:
-    """Whether the same request may succeed when sent again: contention, throttling, a broken connection."""
-    cause = error.cause
-    if isinstance(cause, BotoCoreError):
-        return True
-    codes = {_code(error)}
-    if isinstance(error, TransactWriteError | TransactGetError):
-        codes |= {reason.code for reason in error.cancellation_reasons if reason is not None}
-    return not codes.isdisjoint(_BUSY)
-
-
-def is_condition_failure(error: PynamoDBException) -> bool:
-    """Whether a single write of PynamoDB's own was refused by its condition."""
-    return _code(error) == "ConditionalCheckFailedException"
-
-
-def _code(error: PynamoDBException) -> str | None:
-    # PynamoDB's own accessor trips over time-outs, whose ``response`` attribute is None.
-    return error.cause_response_code if isinstance(error.cause, ClientError) else None
 
 
 def put_if_absent(record: Record) -> bool:

@@ -10,12 +10,10 @@ from pynamodb.exceptions import PynamoDBException
 from shared.kit import clock, ids
 from shared.kit.errors import Internal, PayloadTooLarge, Unavailable
 from shared.store.embedded import EmbeddedEngine, Fault
+from shared.store.retry import ATTEMPTS, Contention, is_condition_failure
 from shared.store.transaction import (
-    ATTEMPTS,
     ConditionFailed,
-    Contention,
     Transaction,
-    is_condition_failure,
     put_if_absent,
     read,
     read_each,
