@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from pynamodb.exceptions import PynamoDBException
-
 from shared.engine.ports import DefinitionRef
 from shared.engine.service import Engine
 from shared.engine.views import LIVE
@@ -112,8 +110,6 @@ class Caller:
             deed(engine, principal)
         except Unavailable as error:
             # The caller does not know whether it happened. The store tells: both are right.
-            self._scheduler.note(f"unavailable: {error}")
-        except PynamoDBException as error:
             self._scheduler.note(f"unavailable: {error}")
         except SignalboxError as error:
             self._scheduler.fail(f"a caller was refused: {error!r}")

@@ -156,9 +156,12 @@ class Ledger:
     def _check_fact(self, book: Book, fact: Fact) -> None:
         self._demand(book, book.state.ended is None, f"{fact['type']} after the end")
         check = {
-            "node_started": self._check_start, "node_resumed": self._check_start, "node_finished": self._check_finish, "wait_opened": self._check_opened,
+            "node_started": self._check_start,
+            "node_resumed": self._check_start,
+            "node_finished": self._check_finish,
+            "wait_opened": self._check_opened,
             "wait_ended": self._check_answered,
-        }.get(fact["type"])  # fmt: skip
+        }.get(fact["type"])
         if check is not None:
             check(book, fact)
 

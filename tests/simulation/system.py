@@ -165,7 +165,8 @@ class System:
         self.engine = Engine(self.repository, ground.library, driver, ground.time_limit_ms)
         self.advancer = Advancer(
             repository=self.repository, programs=ground.library, secrets=AccountSecrets(),
-            attempts=Attempts(ground.ledger.kinds, services(ground.scheduler.chance)), governance=AllowEverything(), driver=driver,
+            attempts=Attempts(ground.ledger.kinds, services(ground.scheduler.chance)),
+            governance=AllowEverything(), driver=driver,
             heart=Heart(ground.scheduler, process), workers=mailboxes.open, limits=limits,
         )  # fmt: skip
         self.sweep = Sweep(self.advancer, lambda pk, sk: True)
