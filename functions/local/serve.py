@@ -18,6 +18,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from functions.local.folder import FolderInUse, FolderLock
+from functions.local.protocols import BoundedHttp, BoundedWebSocket
 from shared.adapters.embedded.sockets import Sockets
 from shared.kit.settings import Settings, use_settings
 
@@ -147,10 +148,12 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
-                ws="websockets-sansio",
+                http=BoundedHttp,
+                ws=BoundedWebSocket,
                 lifespan="off",
                 log_config=None,
+                # What clients do wrong is in the access log; only faults are worth more.
+                log_level="error",
                 access_log=False,
                 server_header=False,
                 ws_max_size=LARGEST_MESSAGE,
