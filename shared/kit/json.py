@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as _json
+from math import isinf
 from typing import Any, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -21,13 +22,20 @@ def dumpb(value: Any) -> bytes:
 
 
 def loads(data: str | bytes) -> Any:
-    """Parse JSON text. Raises ValueError when it is none; NaN and infinities are none."""
-    return _json.loads(data, parse_constant=_refuse_constant)
+    """Parse JSON text. Raises ValueError when it is none; NaN, infinities and numbers too large to be finite are none."""
+    return _json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def size(value: Any) -> int:
     """Length in bytes of the JSON text of ``value``."""
     return len(dumpb(value))
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"the number {text} is too large")
+    return number
 
 
 def _refuse_constant(text: str) -> None:
