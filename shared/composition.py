@@ -232,7 +232,7 @@ class Services:
             return self.embedded_driver
         from shared.adapters.aws.stepfunctions import StepFunctionsDriver
 
-        return StepFunctionsDriver(self.settings.driver_arn)
+        return StepFunctionsDriver(self.settings.driver_arn, self.settings.first_driver_arn)
 
     @cached_property
     def embedded_driver(self) -> EmbeddedDriver:

@@ -20,6 +20,7 @@ class Bill:
     http: int = 0
     frames: int = 0
     invocations: int = 0
+    express_runs: int = 0
     transitions: int = 0
     read_units: float = 0.0
     write_units: float = 0.0

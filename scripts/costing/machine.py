@@ -1,4 +1,4 @@
-"""Plays Step Functions: walks ``shared/engine/driver.asl.json`` for every execution and counts its steps."""
+"""Plays Step Functions: walks ``shared/engine/*.asl.json`` for every execution and counts runs and steps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scripts.costing.bill import Meter
 from scripts.template import ROOT
 from shared.kit import clock
+
+FIRST = ROOT / "shared" / "engine" / "first.asl.json"
+DRIVER = ROOT / "shared" / "engine" / "driver.asl.json"
 
 TOKEN_LENGTH = 640
 """About as long as task tokens are; the store keeps them."""
@@ -32,7 +36,6 @@ class Machines:
     """The state machine's executions. A driver of the engine: ``start`` and ``wake`` only queue, :meth:`run` walks."""
 
     def __init__(self, engine: Handler, meter: Meter) -> None:
-        self._definition = json.loads((ROOT / "shared" / "engine" / "driver.asl.json").read_text(encoding="utf-8"))
         self._engine = engine
         self._meter = meter
         self._names: set[str] = set()
@@ -42,20 +45,30 @@ class Machines:
         self._deadline_ms = 0
 
     def start(self, org_id: str, execution_id: str, generation: int) -> None:
-        """Start the machine of a generation; one that exists already counts as done."""
-        name = f"{execution_id}-{generation}"
+        """Start the machine of a generation: the first one on the Express machine, whose names need not be new."""
+        given = {"execution": f"{org_id}/{execution_id}", "generation": generation}
+        if generation == 0:
+            self._meter.bill.express_runs += 1
+            self._ready.append((self._walk(FIRST, given), None))
+        else:
+            self._start_driver(given)
+
+    def _start_driver(self, given: dict[str, Any]) -> None:
+        """Start a driver; one that exists already counts as done."""
+        name = f"{given['execution']}-{given['generation']}"
         if name not in self._names:
             self._names.add(name)
-            given = {"execution": f"{org_id}/{execution_id}", "generation": generation}
-            self._ready.append((self._walk(given), None))
+            self._ready.append((self._walk(DRIVER, given), None))
 
     def wake(self, org_id: str, execution_id: str, generation: int, task_token: str | None) -> None:
-        """Complete the token of a park; one that is over counts as done."""
+        """Complete the token of a park; one that is over counts as done. Without one, start the driver if it is not."""
         parked = self._parked.pop(task_token or "", None)
         if parked is not None:
             self._ready.append((parked.walk, False))
         elif task_token is not None:
             self._completed.add(task_token)
+        else:
+            self._start_driver({"execution": f"{org_id}/{execution_id}", "generation": generation})
 
     def run(self) -> bool:
         """Walk every machine as far as it goes without time passing; whether any walked."""
@@ -79,13 +92,15 @@ class Machines:
         clock.sleep(max(parked.until_ms - clock.now_ms(), 0) / 1000)
         self._ready.append((parked.walk, True))
 
-    def _walk(self, given: dict[str, Any]) -> Walk:
-        # Leaving the start counts as well (AWS Step Functions pricing, first example).
-        self._meter.bill.transitions += 1
-        name, verdict = self._definition["StartAt"], dict[str, Any]()
+    def _walk(self, machine: Path, given: dict[str, Any]) -> Walk:
+        definition = json.loads(machine.read_text(encoding="utf-8"))
+        # Leaving the start counts as well (AWS Step Functions pricing, first example); Express machines pay per run.
+        step = int(machine == DRIVER)
+        self._meter.bill.transitions += step
+        name, verdict = definition["StartAt"], dict[str, Any]()
         while True:
-            self._meter.bill.transitions += 1
-            state = self._definition["States"][name]
+            self._meter.bill.transitions += step
+            state = definition["States"][name]
             if state["Type"] in ("Succeed", "Fail"):
                 return
             if state["Type"] == "Choice":
@@ -101,8 +116,8 @@ class Machines:
                 name = state["Catch"][0]["Next"] if timed_out else state["Next"]
                 continue
             elif state["Resource"].endswith("states:startExecution"):
-                org_id, _, execution_id = given["execution"].partition("/")
-                self.start(org_id, execution_id, verdict["generation"])
+                # The driver hands over to the generation of the verdict, the first machine to its own.
+                self._start_driver(given | ({"generation": verdict["generation"]} if machine == DRIVER else {}))
             else:
                 verdict = self._invoke({"op": "advance", **given})
             name = state["Next"]

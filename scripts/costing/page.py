@@ -21,8 +21,8 @@ that only store requests move, and each of those is billed as DynamoDB bills it.
 
 - Dollars are for **a million** of what a row names, at the list prices of {prices.REGION} in {prices.AS_OF}; there
   are no free tiers in them.
-- Not in it, because it needs a clock or depends on use: Lambda's computing time, storage, data transfer, CloudFront,
-  logs and traces.
+- Not in it, because it needs a clock or depends on use: computing time (of Lambda, and a tenth of a dollar for Express
+  runs), storage, data transfer, CloudFront, logs and traces.
 - Functions are warm: programs and keys are remembered. A cold one adds a read or two.
 - The people and flows of each row are the smallest that work; larger records cost more units.
 - The relay gets all changes up to each rest of a flow as one batch. AWS makes smaller ones when a flow is slow and
@@ -46,13 +46,14 @@ def data(table: dict[str, Rows]) -> str:
 
 
 def _flows(flows: Rows) -> list[str]:
-    lines = ["| a run of | store requests | read units | write units | invocations | transitions | dollars |"]
-    lines.append("|---|--:|--:|--:|--:|--:|--:|")
+    lines = ["| a run of | store requests | read units | write units | invocations | Express | transitions | dollars |"]
+    lines.append("|---|--:|--:|--:|--:|--:|--:|--:|")
     for name, parts in flows.items():
         whole = parts["total"]
         cells = [
             sum(whole["store_requests"].values()), whole.get("read_units", 0), whole.get("write_units", 0),
-            whole["invocations"], whole["transitions"], f"{whole['dollars_per_million']:.2f}",
+            whole["invocations"], whole.get("express_runs", 0), whole.get("transitions", 0),
+            f"{whole['dollars_per_million']:.2f}",
         ]  # fmt: skip
         lines.append(f"| {name} | {' | '.join(map(_cell, cells))} |")
     return lines

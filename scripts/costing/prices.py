@@ -21,6 +21,7 @@ PRICES = {
     "http": Price("HTTP API request", 1.00, "Amazon API Gateway pricing, HTTP APIs"),
     "frames": Price("WebSocket message", 1.00, "Amazon API Gateway pricing, WebSocket APIs"),
     "invocations": Price("Lambda invocation", 0.20, "AWS Lambda pricing, requests"),
+    "express_runs": Price("Express run", 1.00, "AWS Step Functions pricing, Express Workflows, requests"),
     "transitions": Price("state transition", 25.00, "AWS Step Functions pricing, Standard Workflows"),
     "read_units": Price("read request unit", 0.125, "Amazon DynamoDB pricing, on-demand capacity"),
     "write_units": Price("write request unit", 0.625, "Amazon DynamoDB pricing, on-demand capacity"),

@@ -30,7 +30,9 @@ class WakeUps:
         if control is None or not control.live:
             return
         if record.event == "INSERT":
-            self._driver.start(org_id, execution_id, 0)
+            # One that was advanced already was started; an Express machine would run a second time.
+            if not control.segment:
+                self._driver.start(org_id, execution_id, 0)
         elif _unread(control):
             self._driver.wake(org_id, execution_id, int(control.generation), control.task_token)
 

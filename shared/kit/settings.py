@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     blob_bucket: str = Field("", description="S3 bucket of large values (AWS).")
     kms_key: str = Field("", description="KMS key of secrets (AWS).")
     driver_arn: str = Field("", description="State machine that drives executions (AWS).")
+    first_driver_arn: str = Field(
+        "", description="Express state machine that executions start on (AWS); without one they start on the other."
+    )
     websocket_url: str = Field("", description="Management endpoint of the WebSocket API (AWS).")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -224,8 +225,15 @@ def test_a_client_cannot_choose_the_path(name: str) -> None:
 
 
 def test_the_state_machine_gets_what_it_asks_for() -> None:
-    """Every ``${…}`` of the definition is substituted, and nothing else is."""
-    ((_, machine),) = resources("AWS::Serverless::StateMachine")
-    text = Path(ROOT, machine["DefinitionUri"]).read_text(encoding="utf-8")
-    assert machine["DefinitionSubstitutions"] == {"EngineFunction": {"Ref": "EngineFunction.Alias"}}
-    assert text.count("${") == text.count("${EngineFunction}") == 2
+    """Every ``${…}`` of a definition is substituted, and nothing else is."""
+    machines = dict(resources("AWS::Serverless::StateMachine"))
+    assert {name: machine["Type"] for name, machine in machines.items()} == {
+        "Driver": "STANDARD",
+        "FirstDriver": "EXPRESS",
+    }
+    values = {"EngineFunction": {"Ref": "EngineFunction.Alias"}, "Driver": {"Ref": "Driver"}}
+    for machine in machines.values():
+        text = Path(ROOT, machine["DefinitionUri"]).read_text(encoding="utf-8")
+        asked = set(re.findall(r"\$\{(\w+)\}", text))
+        assert "EngineFunction" in asked
+        assert machine["DefinitionSubstitutions"] == {name: values[name] for name in asked}

@@ -35,6 +35,13 @@ def test_a_created_execution_is_started(world: World) -> None:
     assert world.driver.started == [(ORG, execution_id, 0)] * 2
 
 
+def test_an_execution_that_was_advanced_is_not_started_again(world: World) -> None:
+    """Whoever advanced it was started; the first machine of AWS would run a second time."""
+    execution_id = parked(world)
+    WakeUps(world.repository, world.driver)(record(execution_id, "INSERT"))
+    assert world.driver.started == []
+
+
 def test_an_unread_signal_wakes_a_parked_execution(world: World) -> None:
     """With the token of its park; what has been read wakes nobody."""
     execution_id = parked(world)

@@ -47,6 +47,29 @@ def test_a_generation_is_started_once(machine_arn: str) -> None:
     assert given == {"execution": "org/0198c0de-0000-7000-8000-000000000000", "generation": 3}
 
 
+def test_an_execution_begins_on_the_first_machine(machine_arn: str) -> None:
+    """Its first generation does, the others on the driver."""
+    client = boto3.client("stepfunctions")
+    role = "arn:aws:iam::123456789012:role/driver"
+    first_arn = client.create_state_machine(name="first", definition=json.dumps(MACHINE), roleArn=role)[
+        "stateMachineArn"
+    ]
+    driver = StepFunctionsDriver(machine_arn, first_arn)
+    for generation in (0, 1):
+        driver.start("org", "exec", generation)
+    for arn, name in ((first_arn, "exec-0"), (machine_arn, "exec-1")):
+        assert [found["name"] for found in client.list_executions(stateMachineArn=arn)["executions"]] == [name]
+
+
+def test_a_wake_up_without_a_sleeper_starts_the_driver(machine_arn: str) -> None:
+    """Were the first machine lost before it started the driver, the next signal would; a driver that runs is one."""
+    driver = StepFunctionsDriver(machine_arn, machine_arn + "-first")
+    for _ in range(2):
+        driver.wake("org", "exec", 0, None)
+    found = boto3.client("stepfunctions").list_executions(stateMachineArn=machine_arn)["executions"]
+    assert [execution["name"] for execution in found] == ["exec-0"]
+
+
 def test_a_short_cut_that_fails_is_no_error(machine_arn: str) -> None:
     """The request that started or signalled is durable already; the sweep does the rest."""
     StepFunctionsDriver(machine_arn + "x").start("org", "exec", 0)
