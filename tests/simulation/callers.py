@@ -164,7 +164,7 @@ class Caller:
 
     def signal(self, engine: Engine, principal: Principal) -> None:
         for execution_id in self._some(engine, principal):
-            if self._random.random() < 0.3:
+            if self._random.random() < 0.5:
                 rival = functools.partial(self._try, functools.partial(self._answer, execution_id=execution_id))
                 self._scheduler.spawn("rival", rival, mortal=True)
             self._answer(engine, principal, execution_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -89,14 +89,12 @@ def _silence() -> Iterator[None]:
 class History:
     """The world of one seed."""
 
-    def __init__(
-        self, seed: int, *, trace: bool = False, plant: Callable[[SimulatedStore], None] | None = None
-    ) -> None:
+    def __init__(self, seed: int, *, trace: bool = False, climate: Climate | None = None) -> None:
         self.seed = seed
         self.scheduler = Scheduler(seed, keep_trace=trace)
         self.random = Random(seed + 1)
-        self.climate = Climate.drawn(self.random)
-        self.weather = Weather(self.scheduler, self.climate, self.random.choice((0.2, 0.5, 1.0)))
+        drawn = Climate.drawn(self.random)
+        self.weather = Weather(self.scheduler, climate or drawn, self.random.choice((0.2, 0.5, 1.0)))
         image, self.tenants = _foundation()
         self.store = SimulatedStore(Storage(":memory:"), self.weather)
         self.store._storage._connection().deserialize(image)
@@ -106,8 +104,6 @@ class History:
         self.ledger.kinds = kinds(seed, self.ledger.effect)
         self.weather.takeovers = lambda: self.ledger.takeovers
         self.store.observer, self.store.weather = self.ledger.after, self.weather
-        if plant is not None:
-            plant(self.store)
 
     def run(self) -> Outcome:
         """Let it happen."""

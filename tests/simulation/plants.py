@@ -18,16 +18,21 @@ from shared.engine.sweep import Sweep
 from shared.push import Connections
 from shared.store.models.executions import Snapshot
 from tests.simulation.history import History, Outcome
+from tests.simulation.weather import Climate
 
 Revise = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A bug: requests that are changed on their way to the store, or functions that are replaced."""
+    """A bug: requests that are changed on their way to the store, or functions that are replaced.
+
+    ``climate`` is one in which it shows soon.
+    """
 
     revise: Revise | None = None
     patches: tuple[tuple[type, str, Any], ...] = ()
+    climate: Climate | None = None
 
     @contextmanager
     def growing(self) -> Iterator[None]:
@@ -41,7 +46,7 @@ class Plant:
         """The first history that ends in a violation."""
         with self.growing():
             for seed in seeds:
-                history = History(seed)
+                history = History(seed, climate=self.climate)
                 history.store.revise = self.revise
                 outcome = history.run()
                 if outcome.failure is not None:
@@ -90,18 +95,28 @@ def _half_cancelled(engine: Engine, principal: Any, execution_id: str) -> None:
     engine.get(principal, execution_id)
 
 
+_STALLS = Climate(stall=0.05, lost_call=0.2)
+_RECORDS = Climate(fault=0.02, reorder=0.5, double_record=0.5)
+_DEATHS = Climate(death=0.03, lost_call=0.5)
+
 PLANTS: dict[str, Plant] = {
     "appends without the wake counter": Plant(unconditional("control", "wake")),
-    "appends without the lease": Plant(unconditional("control", "lease")),
+    "appends without the lease": Plant(unconditional("control", "lease"), climate=_STALLS),
     "appends without wake counter and command": Plant(unconditional("control", "wake", "command")),
-    "answers without the state of the wait": Plant(unconditional("wait#", "status")),
+    "answers without the state of the wait": Plant(unconditional("wait#", "status"), climate=_RECORDS),
     "effects before their start is written": Plant(patches=((Attempts, "effectful", lambda attempts, node: False),)),
     "an inbox nobody reads": Plant(patches=((ExecutionRepository, "inbox", lambda repository, pk: []),)),
-    "a sweep that does nothing": Plant(patches=((Sweep, "run", _unswept),)),
-    "a take-over that forgets nothing": Plant(patches=((State, "forget_deliveries", lambda state: None),)),
+    "a sweep that does nothing": Plant(patches=((Sweep, "run", _unswept),), climate=_DEATHS),
+    "a take-over that forgets nothing": Plant(
+        patches=((State, "forget_deliveries", lambda state: None),), climate=_DEATHS
+    ),
     "secrets that are not redacted": Plant(patches=((ScopeFactory, "redact", lambda scopes, value: value),)),
     "cancellations that are only acknowledged": Plant(patches=((Engine, "cancel", _half_cancelled),)),
-    "cursors that stay": Plant(patches=((Connections, "settle", lambda connections, listener, cursor: True),)),
-    "claims that anybody gets": Plant(patches=((Connections, "claim", lambda connections, listener: listener),)),
+    "cursors that stay": Plant(
+        patches=((Connections, "settle", lambda connections, listener, cursor: True),), climate=_RECORDS
+    ),
+    "claims that anybody gets": Plant(
+        patches=((Connections, "claim", lambda connections, listener: listener),), climate=_RECORDS
+    ),
     "snapshots of another state": Plant(patches=((ExecutionRepository, "snapshot", _stale),)),
 }

@@ -76,8 +76,6 @@ class Journals:
 class Sockets:
     """The open WebSockets (``shared.push.Sender``), and what was sent to each."""
 
-    in_use = True
-
     def __init__(self, scheduler: Scheduler, weather: Weather, watched: Mapping[str, str]) -> None:
         self.sent: dict[str, list[int]] = {}
         self.closed: set[str] = set()
@@ -86,6 +84,10 @@ class Sockets:
         self._scheduler = scheduler
         self._weather = weather
         self._watched = watched
+
+    @property
+    def in_use(self) -> bool:
+        return bool(self._watched)
 
     def accepts(self, connection_id: str) -> bool:
         if not self._is_open(connection_id):
