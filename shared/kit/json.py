@@ -12,17 +12,30 @@ _encode = _json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 
 
 def dumps(value: Any) -> str:
-    """Compact JSON text. Raises TypeError for what JSON cannot carry, ValueError for NaN, infinities and cycles."""
-    return _encode(value)
+    """Compact JSON text; a lone surrogate becomes its escape, as JSON.stringify writes it, so that it can be sent.
+
+    Raises TypeError for what JSON cannot carry, ValueError for NaN, infinities and cycles.
+    """
+    text = _encode(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def dumpb(value: Any) -> bytes:
-    """As :func:`dumps`, in UTF-8; a lone surrogate becomes its escape, as JSON.stringify writes it."""
+    """As :func:`dumps`, in UTF-8."""
     return _encode(value).encode("utf-8", "backslashreplace")
 
 
+def is_unicode(value: Any) -> bool:
+    """Whether every text in a JSON value is one that can be stored and sent as it is: none has a lone surrogate."""
+    try:
+        _encode(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def loads(data: str | bytes) -> Any:
-    """Parse JSON text. Raises ValueError when it is none; NaN, infinities and numbers too large to be finite are none."""
+    """Parse JSON text. Raises ValueError when it is none; NaN and numbers that no double can hold are none."""
     return _json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
 
 

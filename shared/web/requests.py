@@ -42,11 +42,12 @@ class Body:
         """The body as JSON. Raises InvalidRequest."""
         try:
             value = json.loads(self.raw)
-            if _SURROGATE.search(self.raw):
-                # Half of a surrogate pair is valid JSON but no Unicode text, and nothing can store or send it.
-                json.dumps(value).encode()
+            # Half of a surrogate pair is valid JSON but no Unicode text, and nothing can store or send it.
+            usable = _SURROGATE.search(self.raw) is None or json.is_unicode(value)
         except (ValueError, RecursionError):
-            raise InvalidRequest("The body is not valid JSON") from None
+            usable = False
+        if not usable:
+            raise InvalidRequest("The body is not valid JSON")
         return value
 
     def object(self, *, optional: bool = False) -> dict[str, Any]:

@@ -21,3 +21,10 @@ def test_numbers_and_texts_come_back(text: str) -> None:
     """What was read can be written, and reads as the same value."""
     value = json.loads(text)
     assert json.loads(json.dumpb(value)) == value
+
+
+def test_half_a_surrogate_pair_is_written_as_its_escape() -> None:
+    """As text and as bytes alike; such a text is no Unicode, a whole pair is."""
+    assert json.dumps({"a": "\ud800é"}) == '{"a":"\\ud800é"}' == json.dumpb({"a": "\ud800é"}).decode()
+    assert not json.is_unicode(["\ud800"])
+    assert json.is_unicode(json.loads('"\\ud83d\\ude00"'))

@@ -193,3 +193,12 @@ def test_a_reply_to_a_gone_client_forgets_it(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(world.sender, "send", gone)
     world.say({"type": "ping"})
     assert world.services.connections.get("c1") is None
+
+
+def test_half_a_surrogate_pair_in_a_message_is_answered(world: World) -> None:
+    """What comes back can be sent."""
+    world.connect("/api/v1/ws", world.ada)
+    world.say('{"type": "subscribe", "execution_id": "\\ud800"}')
+    (text,) = world.sender.to("c1")
+    assert json.loads(text)["execution_id"] == "\ud800"
+    text.encode()

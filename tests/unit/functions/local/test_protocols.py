@@ -76,6 +76,11 @@ def answer(client: socket.socket) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
+def send_for_ever(client: socket.socket, data: bytes, most: int = 100_000) -> None:
+    for _ in range(most):
+        client.sendall(data)
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -108,8 +113,7 @@ def test_endless_headers_are_cut(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=30) as client:
         client.sendall(b"GET / HTTP/1.1\r\nX: ")
         with pytest.raises(OSError):
-            while True:
-                client.sendall(fill)
+            send_for_ever(client, fill)
     half = b"X: " + fill[: HEAD_BYTES // 2]
     body = b"POST / HTTP/1.1\r\n" + half + b"\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (8 * HEAD_BYTES)
     assert exchange(address, body + 8 * fill) == (200, b"%08d" % (8 * HEAD_BYTES))
@@ -137,5 +141,17 @@ def test_pings_of_a_client_that_reads_nothing_do_not_pile_up(address: tuple[str,
         assert client.recv(4096).startswith(b"HTTP/1.1 101")
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):
-            for _ in range(1000):
-                client.sendall(ping * 1000)
+            send_for_ever(client, ping * 1000, most=1000)
+
+
+def test_text_that_is_no_utf_8_closes_the_connection(
+    address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With 1007, and without a trace in the log: it is the client's mistake."""
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(HANDSHAKE)
+        assert client.recv(4096).startswith(b"HTTP/1.1 101")
+        client.sendall(b"\x81\x82\0\0\0\0\xff\xff")
+        assert client.recv(4096) == b"\x88\x02\x03\xef"
+        assert client.recv(4096) == b""
+    assert not caplog.records
