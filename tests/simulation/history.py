@@ -136,7 +136,9 @@ class History:
         )
         system = Cloud(ground, limits) if random.random() < 0.5 else OneMachine(ground, 0, limits)
         system.start()
-        callers = [self._caller(tenant, number) for number in range(random.randint(1, 2)) for tenant in self.tenants]
+        callers = [
+            self._caller(tenant, number) for number in range(random.choice((1, 1, 2))) for tenant in self.tenants
+        ]
         self.scheduler.spawn("director", lambda: self._direct(callers))
 
     def _caller(self, tenant: Tenant, number: int) -> list[bool]:
@@ -145,7 +147,7 @@ class History:
             self.promises,
         )  # fmt: skip
         done: list[bool] = []
-        count = self.random.randint(2, 7)
+        count = self.random.randint(2, 6)
 
         def act() -> None:
             caller.act(count)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
 from shared.engine.attempt import Attempts
+from shared.engine.journal import Journal
 from shared.engine.repository import ExecutionRepository
 from shared.engine.scope import ScopeFactory
 from shared.engine.service import Engine
 from shared.engine.state import State
 from shared.engine.sweep import Sweep
+from shared.identity.principal import Principal
+from shared.kit import json
 from shared.push import Connections
-from shared.store.models.executions import Snapshot
+from shared.store.models.executions import Snapshot, Summary
 from tests.simulation.history import History, Outcome
 from tests.simulation.weather import Climate
 
@@ -88,10 +91,24 @@ def _unswept(sweep: Sweep) -> int:
 
 
 def _stale(repository: ExecutionRepository, pk: str, index: int, state: State) -> Snapshot:
-    return Snapshot(pk, "snapshot", index=index, state='{"visits": 0}')
+    return Snapshot(pk, "snapshot", index=index, state=json.dumps(State().to_json()))
 
 
-def _half_cancelled(engine: Engine, principal: Any, execution_id: str) -> None:
+_listed, _parked = Engine.list, Journal.park
+
+
+def _list_of_anybody(engine: Engine, principal: Principal, **asked: Any) -> Any:
+    """The list of the first org in the store, whoever asks."""
+    first = next(iter(Summary.scan(Summary.sk == "summary")), None)
+    org_id = first.pk.partition("#")[0] if first is not None else principal.org_id
+    return _listed(engine, replace(principal, org_id=org_id), **asked)
+
+
+def _parked_for_ever(journal: Journal, until_ms: int | None, status: str) -> bool:
+    return _parked(journal, None, status)
+
+
+def _half_cancelled(engine: Engine, principal: Principal, execution_id: str) -> None:
     engine.get(principal, execution_id)
 
 
@@ -118,5 +135,7 @@ PLANTS: dict[str, Plant] = {
     "claims that anybody gets": Plant(
         patches=((Connections, "claim", lambda connections, listener: listener),), climate=_RECORDS
     ),
+    "lists of another tenant": Plant(patches=((Engine, "list", _list_of_anybody),)),
+    "moments that the due index does not know": Plant(patches=((Journal, "park", _parked_for_ever),)),
     "snapshots of another state": Plant(patches=((ExecutionRepository, "snapshot", _stale),)),
 }

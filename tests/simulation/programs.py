@@ -212,7 +212,7 @@ class Author:
 
     def write(self, name: str) -> Program:
         """A program of a few steps."""
-        start = self._sequence(self._random.randint(1, 4), None, depth=0)
+        start = self._sequence(self._random.randint(1, 3), None, depth=0)
         return Program("simulation", "none", name, "1", start, self._nodes, max_visits=400)
 
     def _sequence(self, length: int, following: str | None, depth: int) -> str:
