@@ -35,8 +35,6 @@ class Flight:
     """An attempt on a worker. ``begun`` is the monotonic second it started, None while it queues."""
 
     token: int
-    visit: int
-    attempt: int
     limit_s: float
     begun: float | None = None
 
@@ -103,7 +101,7 @@ class Turn:
         """Hand an attempt to the workers."""
         limit_ms = self.node(token).timeout_ms
         limit_s = self.limits.attempt_s if limit_ms is None else min(limit_ms / 1000, self.limits.attempt_s)
-        flight = Flight(token.id, token.visit, token.attempt, limit_s)
+        flight = Flight(token.id, limit_s)
 
         def fly() -> Result:
             flight.begun = clock.monotonic()
@@ -118,9 +116,7 @@ class Turn:
         """The token whose attempt came back; None when it is not waited for any more."""
         flight = self.flights.pop(number, None)
         token = self.state.tokens.get(flight.token) if flight is not None else None
-        if flight is None or token is None or token.status != "running":
-            return None
-        return token if (token.visit, token.attempt) == (flight.visit, flight.attempt) else None
+        return token if token is not None and token.status == "running" else None
 
     def due_ms(self) -> int | None:
         """When the next timer, retry or time limit of a wait comes."""

@@ -86,14 +86,19 @@ class Blobs(dict[str, bytes]):
 
 
 class SteppedWorkers:
-    """Runs an attempt when its result is asked for; ``before`` each is called with its number."""
+    """Runs an attempt when its result is asked for, or at once if ``eager``; ``before`` each its number is told."""
 
-    def __init__(self, before: Callable[[int], bool] = lambda number: True) -> None:
+    def __init__(self, before: Callable[[int], bool] = lambda number: True, *, eager: bool = False) -> None:
         self._waiting: deque[tuple[int, Callable[[], Any]]] = deque()
         self._before = before
+        self._eager = eager
 
     def submit(self, token: int, work: Callable[[], Any]) -> None:
-        self._waiting.append((token, work))
+        if self._eager:
+            made = work()
+            self._waiting.append((token, lambda: made))
+        else:
+            self._waiting.append((token, work))
 
     def next(self, timeout_s: float) -> tuple[int, Any] | None:
         if not self._waiting or not self._before(self._waiting[0][0]):
@@ -183,6 +188,7 @@ class World:
         self.timers: list[tuple[int, tuple[str, str, int]]] = []
         self.ran: list[str] = []
         self.before_attempt: Callable[[int], bool] = lambda number: True
+        self.eager = False
         self.stopping: Callable[[], bool] = lambda: False
         self.governance: Governance = AllowEverything()
         self.limits = Limits()
@@ -219,7 +225,9 @@ class World:
             repository=self.repository, programs=self, secrets=self,
             attempts=Attempts(self.registry, services, lambda: self.stopping()),
             governance=self.governance, driver=self.driver, heart=NoHeart(),
-            workers=lambda execution_id: SteppedWorkers(lambda number: self.before_attempt(number)),
+            workers=lambda execution_id: SteppedWorkers(
+                lambda number: self.before_attempt(number), eager=self.eager
+            ),
             limits=self.limits,
         )  # fmt: skip
 

@@ -55,6 +55,8 @@ def cancel_at(world: World, position: int, *flow: Node, **more: Any) -> tuple[st
     """Cancel just before the store request of this number; answers the execution and how many effects had run."""
     execution_id = world.start(*flow, **more)
     world.ran.clear()
+    # What is handed to the workers has happened, whether or not its result is waited for.
+    world.eager = True
     count, acknowledged = 0, None
 
     def hook(operation: str, request: dict[str, Any]) -> Fault | None:

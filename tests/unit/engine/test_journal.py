@@ -230,6 +230,20 @@ def test_a_park_holds_only_if_nothing_came(world: World) -> None:
     assert int(control.snapshot_index or 0) == int(control.next_index) == 2
 
 
+def test_a_park_sees_a_signal(world: World) -> None:
+    """One that came after the last look keeps the holder from parking, though no command was given."""
+    execution_id, journal = opened(world)
+    record = WaitRecord(journal.pk, "wait#k#1", wait="k#1", key="k", node="a", visit=1, token=1, status="open")
+    journal.take({"type": "log", "at": 0, "level": "info", "message": ""}, open_wait(record))
+    assert journal.commit()
+    world.engine.signal(RUNNER, execution_id, "k", 1)
+    assert journal.park(None, "waiting") is False
+    assert journal.park(None, "waiting") is True
+    assert [fact["value"] for fact in world.facts(execution_id, "wait_ended")] == [1]
+    control = world.control(execution_id)
+    assert int(control.absorbed) == int(control.wake) == 1
+
+
 def test_long_errors_and_odd_letters(world: World) -> None:
     """The summary keeps the beginning; half a surrogate pair does not stop the end."""
     execution_id, journal = opened(world)
