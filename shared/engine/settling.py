@@ -16,11 +16,17 @@ from shared.engine.program import END
 from shared.engine.routing import candidate_edges, default_of_fork, ends_branch, error_edge, is_default_around
 from shared.engine.state import Fact, Group, Token
 from shared.engine.turn import Turn
+from shared.engine.weight import MOST_BYTES, Weight
 from shared.kit import clock
 from shared.store.models.executions import WaitRecord
 
 LONGEST_KEY = 256
 """Bytes of a wait's key."""
+
+TOO_HEAVY = (
+    f"the results and shared values of the execution would exceed {MOST_BYTES // (1024 * 1024)} MB together; "
+    "keep less of each, or use the store node"
+)
 
 _WAITS_AT_ONCE = 40
 
@@ -33,6 +39,7 @@ class Settling:
         self._program = turn.program
         self._state = turn.state
         self._journal = turn.journal
+        self._weight = Weight(turn.state)
 
     def settle(self, token: Token, result: Result) -> None:
         """Note what an attempt brought."""
@@ -52,6 +59,9 @@ class Settling:
     # Finished
 
     def _finished(self, token: Token, done: Done, result: Result) -> None:
+        if not self._weight.bears(done.output, result.shared):
+            self.failed(token, Failure(TOO_HEAVY, retryable=False))
+            return
         fact = self._turn.subject(token) | {"output": done.output, "actions": list(done.actions)}
         optional = {"shared": result.shared, "removed": result.removed, "usage": done.usage}
         group = token.group
