@@ -123,7 +123,7 @@ class History:
         for tenant in self.tenants:
             for number in range(random.randint(1, 3)):
                 self.library.programs[tenant.org_id, f"flow-{number}"] = Author(random).write(f"flow-{number}")
-        self.sockets = Sockets(self.scheduler, self.weather, self.promises.watched)
+        self.sockets = Sockets(self.scheduler, self.weather, self.promises)
         self.door = Door()
         ground = Ground(
             self.scheduler, self.weather, self.store, self.ledger, self.library, MemoryBlobs(), self.door, self.sockets,

@@ -22,7 +22,7 @@ from shared.kit import ids
 from shared.kit.errors import NotFound
 from shared.push import Connections, Gone, Relay, Step
 from shared.store.stream import ChangeRecord
-from tests.simulation.callers import PROJECTION, Door
+from tests.simulation.callers import PROJECTION, Door, Promises
 from tests.simulation.ledger import Ledger
 from tests.simulation.machines import Heart, Machines, Mailboxes, embedded_driver
 from tests.simulation.programs import SECRET, Library, services
@@ -76,18 +76,18 @@ class Journals:
 class Sockets:
     """The open WebSockets (``shared.push.Sender``), and what was sent to each."""
 
-    def __init__(self, scheduler: Scheduler, weather: Weather, watched: Mapping[str, str]) -> None:
+    def __init__(self, scheduler: Scheduler, weather: Weather, promises: Promises) -> None:
         self.sent: dict[str, list[int]] = {}
         self.closed: set[str] = set()
         self.process = ""
         self.drained: Callable[[str], None] | None = None
         self._scheduler = scheduler
         self._weather = weather
-        self._watched = watched
+        self._promises = promises
 
     @property
     def in_use(self) -> bool:
-        return bool(self._watched)
+        return self._promises.connections > 0
 
     def accepts(self, connection_id: str) -> bool:
         if not self._is_open(connection_id):
