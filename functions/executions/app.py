@@ -29,7 +29,7 @@ from shared.web.idempotency import idempotency_id
 from shared.web.operation import PAGING, operation, query
 from shared.web.paging import list_paging
 from shared.web.principals import CurrentPrincipal
-from shared.web.requests import Body, RequestBody, RequestQuery
+from shared.web.requests import Body, RequestBody, RequestQuery, judged_first
 
 router = APIRouter(tags=["executions"])
 
@@ -166,12 +166,8 @@ def _log_rows(principal: Principal, execution_id: str) -> Iterator[tuple[str, Ca
 def signal_execution(execution_id: str, key: str, principal: CurrentPrincipal, body: RequestBody) -> Response:
     """Answer what an execution waits for: an approval node by its name, a wait node by its key."""
     principal.require_role("operator")
-    try:
+    with judged_first(lambda: services().engine.get(principal, execution_id)):
         value = body.object(optional=True)
-    except InvalidRequest:
-        # That there is no such execution is told before what is wrong with the answer.
-        services().engine.get(principal, execution_id)
-        raise
     services().engine.signal(principal, execution_id, key, value)
     return answer({"message": "Signal delivered successfully", "execution_id": execution_id, "key": key})
 

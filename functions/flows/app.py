@@ -29,7 +29,7 @@ from shared.web.idempotency import idempotency_id
 from shared.web.operation import PAGING, operation, query, schema_of
 from shared.web.paging import list_paging
 from shared.web.principals import CurrentPrincipal
-from shared.web.requests import RequestBody, RequestQuery
+from shared.web.requests import RequestBody, RequestQuery, judged_first
 
 KIND = "flow"
 LEGACY = "Done; answered to the command line client."
@@ -118,8 +118,8 @@ def get_flow(flow_id: str, principal: CurrentPrincipal, request: Request) -> Res
 def update_flow(flow_id: str, principal: CurrentPrincipal, body: RequestBody) -> Response:
     """Change a flow; a new definition is a new version, and running executions keep theirs."""
     principal.require_role("operator")
-    services().catalog.get(principal, KIND, flow_id)
-    given = body.read(UpdateFlow)
+    with judged_first(lambda: services().catalog.get(principal, KIND, flow_id)):
+        given = body.read(UpdateFlow)
     flow = services().catalog.update(
         principal, KIND, flow_id, name=given.name, text=given.definition, description=given.description, tags=given.tags
     )
@@ -143,8 +143,8 @@ def delete_flow(flow_id: str, principal: CurrentPrincipal) -> Response:
 )
 def list_versions(flow_id: str, principal: CurrentPrincipal, asked: RequestQuery) -> Response:
     """Every version of a flow, oldest first."""
-    services().catalog.get(principal, KIND, flow_id)
-    paging = list_paging(principal, asked)
+    with judged_first(lambda: services().catalog.get(principal, KIND, flow_id)):
+        paging = list_paging(principal, asked)
     found = services().catalog.versions(principal, KIND, flow_id, limit=paging.limit, offset=paging.offset)
     return list_answer(
         principal,
@@ -170,8 +170,8 @@ def list_versions(flow_id: str, principal: CurrentPrincipal, asked: RequestQuery
 def patch_metadata(flow_id: str, principal: CurrentPrincipal, body: RequestBody) -> Response:
     """Change what is known about a flow besides its definition."""
     principal.require_role("operator")
-    services().catalog.get(principal, KIND, flow_id)
-    given = body.read(FlowMetadata)
+    with judged_first(lambda: services().catalog.get(principal, KIND, flow_id)):
+        given = body.read(FlowMetadata)
     services().catalog.metadata(
         principal, KIND, flow_id, tags=given.tags, category=given.category, status=given.status, custom=given.custom
     )

@@ -20,7 +20,7 @@ from shared.web.answers import answer, done
 from shared.web.app import family_app, lambda_handler
 from shared.web.operation import operation
 from shared.web.principals import CurrentPrincipal
-from shared.web.requests import RequestBody
+from shared.web.requests import RequestBody, judged_first
 
 router = APIRouter(prefix="/api/v1/accounts/{account_id}/secrets", tags=["secrets"])
 
@@ -75,8 +75,10 @@ def put_secret(account_id: str, key: str, principal: CurrentPrincipal, body: Req
 def update_secret(account_id: str, key: str, principal: CurrentPrincipal, body: RequestBody) -> Response:
     """Replace the value of a secret that exists."""
     vault = services().secrets
-    vault.require(principal, account_id, key)
-    return answer(secret_row(vault.replace(principal, account_id, key, body.read(SecretValue).value)))
+    vault.require_own(principal, account_id)
+    with judged_first(lambda: vault.require(principal, account_id, key)):
+        value = body.read(SecretValue).value
+    return answer(secret_row(vault.replace(principal, account_id, key, value)))
 
 
 @router.delete(

@@ -7,7 +7,8 @@ Bodies are read after the caller, the path and the resource were judged, so that
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -15,7 +16,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.kit import json
-from shared.kit.errors import InvalidRequest
+from shared.kit.errors import InvalidRequest, SignalboxError
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
@@ -24,6 +25,19 @@ M = TypeVar("M", bound=BaseModel)
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+
+
+@contextmanager
+def judged_first(resource: Callable[[], object]) -> Iterator[None]:
+    """Read a request inside the block; when it is wrong, ``resource`` may raise what is to be told before that.
+
+    Whoever asks rightly does not pay for the look at the resource, which the service takes anyway.
+    """
+    try:
+        yield
+    except SignalboxError:
+        resource()
+        raise
 
 
 class WireModel(BaseModel):
