@@ -176,7 +176,7 @@ def main() -> None:
     _print(times, requests_made)
 
 
-def _per_step(times: dict[tuple[str, str], list[float]], subject: str, name: str) -> float:
+def per_step(times: dict[tuple[str, str], list[float]], subject: str, name: str) -> float:
     """Seconds a step adds to an empty flow. Signalbox's empty flow has one node already."""
     steps = STEPS[name] - (subject != "dbos")
     return max(median(times[subject, name]) - median(times[subject, "empty"]), 0.0) / steps
@@ -189,8 +189,8 @@ def _print(times: dict[tuple[str, str], list[float]], requests_made: dict[str, i
     for name, steps in STEPS.items():
         for subject, title in titles.items():
             found = times[subject, name]
-            step = _per_step(times, subject, name) if steps else 0.0
-            theirs = _per_step(times, "dbos", name) if steps else 0.0
+            step = per_step(times, subject, name) if steps else 0.0
+            theirs = per_step(times, "dbos", name) if steps else 0.0
             rows.append((
                 f"{name}: {title}", ms(median(found)), ms(quantile(found, 0.95)), ms(step) if steps else "",
                 f"{median(found) / median(times['dbos', name]):.2f}", f"{step / theirs:.2f}" if theirs else "",
