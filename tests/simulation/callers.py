@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from shared.engine.kinds.base import ExecutionFacts
 from shared.engine.ports import DefinitionRef
+from shared.engine.schedules import CronSchedules
 from shared.engine.service import Engine
 from shared.engine.views import LIVE
 from shared.identity import Identity
@@ -43,6 +45,7 @@ class Promises:
     ended: dict[str, str] = field(default_factory=dict)
     watched: dict[str, str] = field(default_factory=dict)
     connections: int = 0
+    jobs: dict[str, Tenant] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -51,12 +54,13 @@ class Door:
 
     engine: Engine | None = None
     connections: Connections | None = None
+    schedules: CronSchedules | None = None
     process: str = ""
     inside: set[Actor] = field(default_factory=set)
 
     def slam(self) -> None:
         """The process is gone: nobody gets in, and whoever is inside gets no answer."""
-        self.engine = self.connections = None
+        self.engine = self.connections = self.schedules = None
         for actor in self.inside:
             actor.dying = True
 
@@ -90,8 +94,9 @@ class Caller:
             self.pause,
             self.resume,
             self.watch,
+            self.schedule,
         )
-        weights = (4, 3, 1, 3, 3, 3, 1, 1, 2, 2)
+        weights = (4, 3, 1, 3, 3, 3, 1, 1, 2, 2, 0.4)
         for number in range(count):
             deed = self.start if number == 0 else self._random.choices(deeds, weights)[0]
             self._scheduler.note(deed.__name__)
@@ -220,6 +225,21 @@ class Caller:
             connections.open(connection)
             if connections.listen(connection, execution_channel(execution_id), PROJECTION):
                 self._promises.watched[name] = f"{principal.org_id}#{execution_id}"
+
+    def schedule(self, engine: Engine, principal: Principal) -> None:
+        """Have a flow run every minute."""
+        if self._door.schedules is None:
+            return
+        definition = self._random.choice([key for key in self._library.programs if key[0] == principal.org_id])[1]
+        job_id = f"job-{len(self._promises.jobs)}"
+        spec = {
+            "id": job_id, "schedule": "* * * * *", "timezone": "UTC", "flow_id": definition,
+            "payload": {"job": job_id}, "node_id": "cron",
+        }  # fmt: skip
+        about = ExecutionFacts("none", principal.org_id, principal.account_id, definition)
+        self._ledger.has_schedules = True
+        self._promises.jobs[job_id] = self._tenant
+        self._door.schedules.create(about, spec)
 
     def _some(self, engine: Engine, principal: Principal) -> list[str]:
         """An execution of ours, if there is one; somebody else's must not be found."""

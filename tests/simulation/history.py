@@ -11,6 +11,7 @@ from random import Random
 
 from shared.composition import use_services
 from shared.engine.interpreter import Limits
+from shared.engine.kinds.base import ExecutionFacts
 from shared.identity import Identity
 from shared.identity.passwords import Passwords
 from shared.identity.principal import ANONYMOUS
@@ -24,7 +25,7 @@ from tests.simulation.ledger import Book, Ledger, next_moment
 from tests.simulation.programs import Author, Library, kinds, signal_keys
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.system import Cloud, Ground, MemoryBlobs, OneMachine, Sockets
-from tests.simulation.verdict import final_check
+from tests.simulation.verdict import final_check, moments
 from tests.simulation.weather import CALM, Climate, SimulatedStore, Weather
 
 SECRET_OF_TOKENS = b"the token secret of the simulation"
@@ -163,6 +164,7 @@ class History:
         self.scheduler.wait(lambda: all(callers), None)
         self.scheduler.note("the weather calms down")
         self.weather.calm()
+        self._end_schedules()
         self.scheduler.sleep(QUIET_MS / 1000)
         for book in self.ledger.books.values():
             self._demand_rest(book)
@@ -180,6 +182,21 @@ class History:
             self.scheduler.fail(f"{live[0].execution_id}: never ends: {_tokens(live[0])}")
         self.scheduler.sleep(120)
         self.scheduler.end()
+
+    def _end_schedules(self) -> None:
+        """Let the jobs run a few minutes more, then delete them: everything is to come to an end."""
+        jobs = self.promises.jobs
+        if not jobs:
+            return
+        self.scheduler.sleep(200)
+        latest = self.scheduler.now_ms() - 130_000
+        for job_id, tenant in jobs.items():
+            schedules = self.door.schedules
+            about = ExecutionFacts("none", tenant.org_id, tenant.account_id, "none")
+            existed = schedules is not None and schedules.delete(about, job_id)
+            if existed and max(moments(self.ledger, job_id), default=0) < latest:
+                self.scheduler.fail(f"{job_id}: its flow did not run")
+        self.ledger.has_schedules = False
 
     def _demand_rest(self, book: Book) -> None:
         """An execution that has not ended rests for a reason: a pause, an open question, or a time to come."""

@@ -68,6 +68,7 @@ class Ledger:
         self.kinds: Registry = Registry()
         self.writes = 0
         self.takeovers = 0
+        self.has_schedules = False
         self._scheduler = scheduler
         self._library = library
         self._peek = peek
@@ -237,7 +238,7 @@ class Ledger:
     def is_due(self) -> bool:
         """Whether a sweep would find something."""
         now = self._scheduler.now_ms()
-        return any(book.control.get("due_ms", now + 1) <= now for book in self.books.values())
+        return self.has_schedules or any(book.control.get("due_ms", now + 1) <= now for book in self.books.values())
 
     # Effects
 

@@ -16,6 +16,7 @@ from shared.engine.expressions.base import DEFAULT_LIMITS, Evaluated, Limits, Re
 from shared.engine.kinds.base import Answer, Call, Done, KindServices, NodeFailed, NodeKind, Outcome, Registry, Wait
 from shared.engine.ports import DefinitionRef
 from shared.engine.program import Batch, Edge, Node, Program, Retry
+from shared.identity.principal import Principal
 from shared.kit import clock
 from shared.kit.errors import NotFound
 
@@ -190,8 +191,19 @@ def services(chance: Callable[[float], bool]) -> KindServices:
     return KindServices(language=PlainLanguage(chance), http=none, keyvalues=none, schedules=none, operations=none)
 
 
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A definition as schedules see it."""
+
+    id: str
+    revision: int = 1
+
+
 class Library:
-    """The programs of a history (``shared.engine.ports.Programs``); each belongs to one org."""
+    """The programs of a history; each belongs to one org.
+
+    They are ``shared.engine.ports.Programs`` and ``shared.engine.schedules.Definitions``.
+    """
 
     def __init__(self) -> None:
         self.programs: dict[tuple[str, str], Program] = {}
@@ -201,6 +213,10 @@ class Library:
         if found is None or ref.version != 1:
             raise NotFound("no such definition")
         return found
+
+    def get(self, principal: Principal, kind: str, definition_id: str) -> Definition:
+        self.program(DefinitionRef(principal.org_id, definition_id, 1))
+        return Definition(definition_id)
 
 
 class Author:

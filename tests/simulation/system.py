@@ -14,9 +14,11 @@ from shared.engine.attempt import Attempts
 from shared.engine.interpreter import Limits
 from shared.engine.ports import AllowEverything, Driver
 from shared.engine.repository import ExecutionRepository
+from shared.engine.schedules import CronSchedules
 from shared.engine.service import Engine
 from shared.engine.sweep import Sweep
 from shared.engine.wakeups import WakeUps
+from shared.identity import role_in
 from shared.identity.principal import system_principal
 from shared.kit import ids
 from shared.kit.errors import NotFound
@@ -171,7 +173,8 @@ class System:
             governance=AllowEverything(), driver=driver,
             heart=Heart(ground.scheduler, process), workers=mailboxes.open, limits=limits,
         )  # fmt: skip
-        self.sweep = Sweep(self.advancer, lambda pk, sk: True)
+        self.schedules = CronSchedules(ground.library, self.engine, role_in)
+        self.sweep = Sweep(self.advancer, self.schedules.fire)
         self.connections = Connections()
         ground.sockets.process = process
 
@@ -189,6 +192,7 @@ class System:
         """Let callers in."""
         door = self.ground.door
         door.engine, door.connections, door.process = self.engine, self.connections, self.process
+        door.schedules = self.schedules
 
 
 class OneMachine(System):

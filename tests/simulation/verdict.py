@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 from shared.engine.state import State
 from shared.kit import json
@@ -23,6 +24,7 @@ def _findings(ledger: Ledger, promises: Promises, sockets: Sockets) -> Iterator[
         for finding in (*_journal(book), *_items(book)):
             yield f"{book.execution_id}: {finding}"
     yield from _promises(ledger, promises)
+    yield from _jobs(ledger, promises)
     yield from _messages(ledger, promises, sockets)
 
 
@@ -65,6 +67,21 @@ def _items(book: Book) -> Iterator[str]:
     missing = [wait.wait for wait in answered if wait.wait not in book.answered]
     if missing:
         yield f"{missing[0]} was closed without a fact"
+
+
+def moments(ledger: Ledger, job_id: str) -> list[int]:
+    """The moments (epoch ms) for which a cron job ran its flow: the time in the execution's UUIDv7 is the moment."""
+    runs = [book for book in ledger.books.values() if book.facts[0]["input"].get("job") == job_id]
+    return [UUID(book.execution_id).int >> 80 for book in runs]
+
+
+def _jobs(ledger: Ledger, promises: Promises) -> Iterator[str]:
+    for job_id in promises.jobs:
+        ran = moments(ledger, job_id)
+        if len(set(ran)) != len(ran):
+            yield f"{job_id}: ran twice for one moment"
+        if any(moment % 60_000 for moment in ran):
+            yield f"{job_id}: ran for a moment that is none of its own"
 
 
 def _promises(ledger: Ledger, promises: Promises) -> Iterator[str]:
