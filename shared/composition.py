@@ -371,8 +371,11 @@ class Services:
         self.ticker.run()
 
     def close(self) -> None:
-        """Stop what was started, in an order in which nothing needs what is gone already."""
-        for name in ("ticker", "embedded_driver", "workers", "heart", "relay_thread", "outbound", "scripts", "store"):
+        """Stop what was started, in an order in which nothing needs what is gone already.
+
+        The store goes before the scripts and calls that are cut off, so that nobody records their end as a failure.
+        """
+        for name in ("ticker", "embedded_driver", "workers", "heart", "relay_thread", "store", "outbound", "scripts"):
             part = self.__dict__.get(name)
             if part is not None:
                 part.close()

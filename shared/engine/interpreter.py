@@ -30,6 +30,8 @@ FLUSH_FACTS = 500
 LOOK_SECONDS = 1.0
 """How often a holder whose effects keep it from appending looks for commands."""
 
+STOPPING_SECONDS = 3.0
+"""How long a process that is told to stop waits for its effects."""
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -53,6 +55,7 @@ class Interpreter:
         self._journal = turn.journal
         self._settling = Settling(turn)
         self._beginning = Beginning(turn, self._settling)
+        self._stopping_since: float | None = None
 
     def run(self) -> Verdict:
         """Go on until the execution ends, must wait, or the slice is spent."""
@@ -63,12 +66,23 @@ class Interpreter:
             if self._is_spent(slice_end) and not self._turn.flights:
                 if self._journal.release():
                     return Verdict("advance")
+            elif self._is_cut_off():
+                self._journal.commit()
+                return Verdict("busy", until_ms=clock.now_ms())
             elif (verdict := self._step(slice_end)) is not None:
                 return verdict
         return Verdict("end", status=self._state.ended["status"])
 
     def _is_spent(self, slice_end: float) -> bool:
         return clock.monotonic() >= slice_end or self._turn.attempts.stopping()
+
+    def _is_cut_off(self) -> bool:
+        """Whether the process ends before the effects under way do; the next one delivers them again."""
+        if not self._turn.attempts.stopping():
+            return False
+        if self._stopping_since is None:
+            self._stopping_since = clock.monotonic()
+        return clock.monotonic() - self._stopping_since >= STOPPING_SECONDS
 
     def _must_end(self) -> bool:
         """End the execution if it must; True then, and also when something that came between has to be looked at."""

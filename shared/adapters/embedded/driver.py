@@ -38,6 +38,9 @@ class EmbeddedDriver:
     a slow server would otherwise keep every other waiting.
     """
 
+    closing_s = 10.0
+    """How long advances have to end when the process stops."""
+
     def __init__(self, share: int, poke: Callable[[str], None] = lambda execution_id: None) -> None:
         self._threads = 2 * share
         self._poke = poke
@@ -60,12 +63,13 @@ class EmbeddedDriver:
             worker.start()
 
     def close(self) -> None:
-        """Finish the advances under way and stop; what is queued is found again by the next process."""
+        """Stop, and give the advances under way a while to end; the next process finds them and what is queued."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        end = clock.monotonic() + self.closing_s
         for worker in self._workers:
-            worker.join()
+            worker.join(max(end - clock.monotonic(), 0))
 
     @property
     def stopping(self) -> bool:
@@ -105,6 +109,9 @@ class EmbeddedDriver:
                 verdict = advance(*ref)
                 self._broken.pop(ref, None)
             except Exception:
+                if self._stopping:
+                    # An advance that outlasts the closing finds the store gone.
+                    return
                 log.exception("advance failed; it will be tried again", extra={"execution_id": ref[1]})
                 verdict = Verdict("busy", until_ms=clock.now_ms() + self._retry_ms(ref))
             self._settle(ref, verdict)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from shared.kit.fairness import FairQueue
@@ -20,13 +18,16 @@ Work = Callable[[], None]
 
 
 class WorkerThreads:
-    """Threads of the process, ``share`` for one execution and twice as many in all.
+    """Threads of the process, ``share`` for one execution and twice as many in all; each is started when needed.
 
-    Each advance gets its own mailbox of results.
+    Each advance gets its own mailbox of results. The threads end with the process, whatever they wait for: an attempt
+    that is cut off is delivered again by the next process.
     """
 
     def __init__(self, share: int = 64) -> None:
-        self._pool = ThreadPoolExecutor(2 * share, thread_name_prefix="attempt")
+        self._ready: queue.SimpleQueue[tuple[str, Work] | None] = queue.SimpleQueue()
+        self._threads = self._idle = 0
+        self._closed = False
         self._line: FairQueue[Work] = FairQueue(share)
         self._lock = threading.Lock()
         self._open: dict[str, Mailbox] = {}
@@ -44,17 +45,22 @@ class WorkerThreads:
 
     def _begin(self) -> None:
         """Start what may start; there is a thread for each place in the line."""
-        with self._lock, contextlib.suppress(RuntimeError):
-            # The pool refuses once it is shut down; what waits is found again by the next process.
-            while (taken := self._line.take()) is not None:
-                self._pool.submit(self._run, *taken)
+        with self._lock:
+            while not self._closed and (taken := self._line.take()) is not None:
+                self._ready.put(taken)
+                if self._idle:
+                    self._idle -= 1
+                else:
+                    self._threads += 1
+                    threading.Thread(target=self._run, name=f"attempt-{self._threads}", daemon=True).start()
 
-    def _run(self, execution_id: str, work: Work) -> None:
-        try:
+    def _run(self) -> None:
+        while (taken := self._ready.get()) is not None:
+            execution_id, work = taken
             work()
-        finally:
             with self._lock:
                 self._line.done(execution_id)
+                self._idle += 1
             self._begin()
 
     def _forget(self, execution_id: str, closed: Mailbox) -> None:
@@ -69,8 +75,11 @@ class WorkerThreads:
             box.poke()
 
     def close(self) -> None:
-        """Stop taking work."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Begin nothing more."""
+        with self._lock:
+            self._closed = True
+            for _ in range(self._threads):
+                self._ready.put(None)
 
 
 class Mailbox:

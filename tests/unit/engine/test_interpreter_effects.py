@@ -307,6 +307,34 @@ def test_a_process_that_stops_begins_nothing(world: World) -> None:
     assert world.advance(execution_id).status == "completed"
 
 
+def test_a_process_that_stops_waits_for_no_long_effect(world: World) -> None:
+    """What does not end soon is cut off; it is delivered again, in the same visit, by whoever takes up the lease."""
+    world.kind("slow", lambda call: Done(call.attempt), effectful=True)
+    execution_id = world.start(node("a", "slow"))
+    original = world.advancer
+
+    class Unfinished:
+        """Work that takes longer than anybody waits."""
+
+        def submit(self, token: int, work: Any) -> None:
+            world.stopping = lambda: True
+
+        def next(self, timeout_s: float) -> None:
+            world.clock.sleep(timeout_s)
+
+        def close(self) -> None:
+            world.ran.append("closed")
+
+    cut = replace(original, workers=lambda execution_id: Unfinished())
+    started = world.clock.now_ms()
+    assert cut.advance(ORG, execution_id, 0).word == "busy"
+    assert (world.clock.now_ms() - started) // 1000 <= 5 and world.ran == ["closed"]
+    assert world.nodes(execution_id, "node_failed") == []
+    world.stopping = lambda: False
+    world.clock.sleep(60)
+    assert world.advance(execution_id).status == "completed" and world.view(execution_id).result == 2
+
+
 # Governance
 
 

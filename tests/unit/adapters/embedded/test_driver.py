@@ -244,3 +244,24 @@ def test_one_organisation_leaves_room_for_others() -> None:
         assert other.wait(SOON)
         assert not inside.acquire(blocking=False)
         gate.set()
+
+
+def test_closing_does_not_wait_for_ever() -> None:
+    """An advance that waits for something endless is left alone."""
+    gate, inside = threading.Event(), threading.Event()
+
+    def advance(org_id: str, execution_id: str, generation: int) -> Verdict:
+        inside.set()
+        gate.wait(SOON)
+        raise OSError("the store is gone")
+
+    driver = EmbeddedDriver(1)
+    driver.closing_s = 0.01
+    driver.run(advance)
+    driver.start(*ONE)
+    assert inside.wait(SOON)
+    driver.close()
+    assert not gate.is_set()
+    gate.set()
+    for worker in driver._workers:
+        worker.join(SOON)
