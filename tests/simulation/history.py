@@ -148,7 +148,7 @@ class History:
             self.promises,
         )  # fmt: skip
         done: list[bool] = []
-        count = self.random.randint(2, 6)
+        count = self.random.randint(2, 5)
 
         def act() -> None:
             caller.act(count)
