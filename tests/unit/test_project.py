@@ -86,7 +86,9 @@ def test_locks_agree() -> None:
         }
 
 
-@pytest.mark.parametrize("script", ["bench", "conformance", "costs", "deploy", "invoke", "lock", "serve", "test"])
+@pytest.mark.parametrize(
+    "script", ["bench", "chaos", "conformance", "costs", "deploy", "invoke", "lock", "serve", "simulate", "test"]
+)
 def test_a_script_is_one(script: str) -> None:
     """Every command can be called by its path, and bash takes it."""
     path = ROOT / "scripts" / script
