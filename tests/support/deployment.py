@@ -14,9 +14,8 @@ from shared.composition import Services, use_services
 from shared.identity import Identity, Principal
 from shared.identity.passwords import Passwords
 from shared.kit.settings import Settings, use_settings
-from shared.store.embedded import EmbeddedEngine, installed
-from shared.store.models import every_model
 from tests.support.apigw import bearer, call
+from tests.support.store import memory_store, moto_store
 
 PASSWORD = "correct horse 42"
 """Everybody's."""
@@ -27,20 +26,32 @@ def deployment(folder: Path, **values: Any) -> Iterator[Services]:
     """Services over an empty store in memory; ``values`` are settings."""
     settings = Settings(data=folder, **values)
     services = Services(settings)
-    engine = EmbeddedEngine.open()
-    engine.create_tables(*every_model())
-    services.__dict__["store"] = engine
-    use_settings(settings)
-    use_services(services)
-    try:
-        with installed(engine):
+    with memory_store() as engine:
+        services.__dict__["store"] = engine
+        use_settings(settings)
+        use_services(services)
+        try:
             # Hashing is tested where it is; everywhere else it should cost nothing.
             services.identity.sessions._passwords._hasher = cheap_passwords()._hasher
             yield services
-    finally:
-        use_services(None)
-        use_settings(None)
-        engine.close()
+        finally:
+            use_services(None)
+            use_settings(None)
+            services.close()
+
+
+@contextmanager
+def deployment_on_dynamodb(folder: Path) -> Iterator[Services]:
+    """Services over an empty DynamoDB, as moto plays it."""
+    services = Services(Settings(data=folder))
+    services.__dict__["store"] = None
+    with moto_store():
+        use_services(services)
+        try:
+            yield services
+        finally:
+            use_services(None)
+            services.close()
 
 
 def cheap_identity(**options: Any) -> Identity:

@@ -24,8 +24,9 @@ from shared.engine.views import ExecutionView
 from shared.identity.principal import Principal, system_principal
 from shared.kit import clock
 from shared.kit.errors import NotFound
-from shared.store.embedded import EmbeddedEngine, Fault, installed
+from shared.store.embedded import EmbeddedEngine, Fault
 from shared.store.models.executions import EXECUTION_MODELS, Control, WaitRecord
+from tests.support.store import memory_store
 from tests.support.time import HeldClock
 
 ORG = "org-1"
@@ -305,13 +306,8 @@ class World:
 def world() -> Iterator[World]:
     """An empty world, its clock held."""
     faults, held = StepFaults(), HeldClock()
-    store = EmbeddedEngine.open(faults=faults)
-    try:
-        with installed(store), clock.use(held):
-            store.create_tables(*EXECUTION_MODELS)
-            yield World(store, faults, held)
-    finally:
-        store.close()
+    with clock.use(held), memory_store(*EXECUTION_MODELS, faults=faults) as store:
+        yield World(store, faults, held)
 
 
 __all__ = ["FLOW", "ORG", "RUNNER", "STRANGER", "Principal", "World", "node", "program", "world"]

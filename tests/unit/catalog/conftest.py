@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from shared.catalog import Catalog, Metadata
 from shared.engine.program import Node, Program
 from shared.identity import Principal
 from shared.kit.errors import NotFound, Unprocessable
-from shared.store.embedded import EmbeddedEngine, installed
-from shared.store.models.catalog import CATALOG_MODELS
+from shared.store.embedded import EmbeddedEngine
 
 
 class MemoryBlobs:
@@ -45,16 +42,6 @@ class Lines:
         name, version, description = first.split("|")
         node = Node("start", "base", params={"text": rest})
         return Metadata(name, description, version), Program("lines", "none", name, version, "start", {"start": node})
-
-
-@pytest.fixture
-def store() -> Iterator[EmbeddedEngine]:
-    """An empty store."""
-    engine = EmbeddedEngine.open()
-    engine.create_tables(*CATALOG_MODELS)
-    with installed(engine):
-        yield engine
-    engine.close()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from shared.engine.kinds.base import ExecutionFacts
 from shared.identity import memberships, role_in
 from shared.identity.orgs import add_member, get_org, move_version
 from shared.identity.principal import Role
-from shared.kit import clock
 from shared.store.models.keyvalue import KeyValue
 from shared.store.models.schedules import Schedule
 from shared.store.transaction import Transaction
@@ -25,13 +24,6 @@ metadata: {name: hello, version: 1.0.0}
 nodes:
   start: {type: transform, params: {script: "return input"}}
 """
-
-
-@pytest.fixture
-def held() -> Iterator[HeldClock]:
-    source = HeldClock()
-    with clock.use(source):
-        yield source
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ from shared.identity.deletion import Departure
 from shared.identity.principal import Principal
 from shared.kit.errors import Conflict, NotFound
 from tests.support.apigw import call
-from tests.support.deployment import Person, deployment, principal_of, sign_up
+from tests.support.deployment import Person, principal_of, sign_up
 
 WAITING = "metadata: {name: n}\nnodes: {a: {type: delay, params: {duration: 1h}}}"
 
@@ -45,14 +43,6 @@ def test_everything_live_in_the_org_is_cancelled_and_nothing_else() -> None:
     for _ in range(2):
         cancel_executions(engine, Departure("ada", ("gone",)))
     assert sorted(engine.cancelled) == sorted(row for row in engine.running["gone"] if not row.endswith("-5"))
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
-    """A deployment nobody has used."""
-    with deployment(tmp_path) as made:
-        yield made
-        made.close()
 
 
 def waiting(services: Services, who: Person) -> str:

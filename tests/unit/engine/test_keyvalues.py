@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ from shared.engine.keyvalues import MAX_KEY_BYTES, MAX_VALUE_BYTES, StoredValues
 from shared.identity import Departure
 from shared.kit import clock
 from shared.kit.errors import InvalidRequest, PayloadTooLarge, Unavailable
-from shared.store.embedded import EmbeddedEngine, Fault, installed
-from shared.store.models.keyvalue import KEYVALUE_MODELS, KeyValue, values_pk
+from shared.store.embedded import EmbeddedEngine, Fault
+from shared.store.models.keyvalue import KeyValue, values_pk
 from shared.store.models.vault import account_scope
 from tests.support.time import HeldClock
 
@@ -29,22 +28,6 @@ class Script:
 
     def before(self, operation: str, request: dict[str, Any]) -> Fault | None:
         return self.faults.pop(0) if operation == "TransactWriteItems" and self.faults else None
-
-
-@pytest.fixture
-def held() -> Iterator[HeldClock]:
-    source = HeldClock()
-    with clock.use(source):
-        yield source
-
-
-@pytest.fixture
-def store() -> Iterator[EmbeddedEngine]:
-    engine = EmbeddedEngine.open()
-    engine.create_tables(*KEYVALUE_MODELS)
-    with installed(engine):
-        yield engine
-    engine.close()
 
 
 @pytest.fixture

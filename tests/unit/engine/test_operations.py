@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +9,12 @@ import pytest
 
 from shared.engine.operations import LARGE_VALUE, StoredResults
 from shared.identity import Departure
-from shared.kit import clock
 from shared.store.blobs import FolderBlobs
-from shared.store.embedded import EmbeddedEngine, Fault, installed
-from shared.store.models.keyvalue import KEYVALUE_MODELS, OperationResult
+from shared.store.embedded import EmbeddedEngine, Fault
+from shared.store.models.keyvalue import OperationResult
 from tests.support.time import HeldClock
 
 ORG = "org"
-
-
-@pytest.fixture
-def held() -> Iterator[HeldClock]:
-    source = HeldClock()
-    with clock.use(source):
-        yield source
-
-
-@pytest.fixture
-def store() -> Iterator[EmbeddedEngine]:
-    engine = EmbeddedEngine.open()
-    engine.create_tables(*KEYVALUE_MODELS)
-    with installed(engine):
-        yield engine
-    engine.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from shared.identity import Departure, Principal, Role, system_principal
 from shared.kit import clock
 from shared.kit.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, Unavailable, Unprocessable
 from shared.store.blobs import FolderBlobs
-from shared.store.embedded import EmbeddedEngine, Fault, installed
-from shared.store.models.executions import EXECUTION_MODELS, Control
+from shared.store.embedded import EmbeddedEngine, Fault
+from shared.store.models.executions import Control
 from shared.store.models.schedules import Schedule
 from tests.support.time import HeldClock
 
@@ -111,23 +111,7 @@ class World:
 
 
 @pytest.fixture
-def held() -> Iterator[HeldClock]:
-    source = HeldClock(clock.parse_rfc3339(NEW_YEAR))
-    with clock.use(source):
-        yield source
-
-
-@pytest.fixture
-def store(held: HeldClock) -> Iterator[EmbeddedEngine]:
-    engine = EmbeddedEngine.open()
-    engine.create_tables(*EXECUTION_MODELS, Schedule)
-    with installed(engine):
-        yield engine
-    engine.close()
-
-
-@pytest.fixture
-def world(store: EmbeddedEngine, tmp_path: Path) -> World:
+def world(held: HeldClock, store: EmbeddedEngine, tmp_path: Path) -> World:
     return World(tmp_path)
 
 

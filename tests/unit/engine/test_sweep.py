@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from shared.engine.advance import Advancer
 from shared.engine.sweep import Sweep
 from shared.kit import clock
 from shared.kit.errors import Unavailable
-from shared.store.embedded import EmbeddedEngine, installed
-from shared.store.models.executions import DUE_SHARDS, EXECUTION_MODELS, Control, DueIndex, execution_pk
+from shared.store.embedded import EmbeddedEngine
+from shared.store.models.executions import DUE_SHARDS, Control, DueIndex, execution_pk
 from shared.store.models.schedules import Schedule
 from tests.support.time import HeldClock
 
@@ -48,22 +47,6 @@ class Jobs:
 
 
 @pytest.fixture
-def held() -> Iterator[HeldClock]:
-    source = HeldClock()
-    with clock.use(source):
-        yield source
-
-
-@pytest.fixture
-def store(held: HeldClock) -> Iterator[EmbeddedEngine]:
-    engine = EmbeddedEngine.open()
-    engine.create_tables(*EXECUTION_MODELS, Schedule)
-    with installed(engine):
-        yield engine
-    engine.close()
-
-
-@pytest.fixture
 def driver() -> Driver:
     return Driver()
 
@@ -74,7 +57,7 @@ def jobs() -> Jobs:
 
 
 @pytest.fixture
-def sweep(store: EmbeddedEngine, driver: Driver, jobs: Jobs) -> Sweep:
+def sweep(held: HeldClock, store: EmbeddedEngine, driver: Driver, jobs: Jobs) -> Sweep:
     """A sweep with the real restart and nothing that would run an execution."""
     nothing: Any = None
     advancer = Advancer(nothing, nothing, nothing, nothing, nothing, driver, nothing, nothing)

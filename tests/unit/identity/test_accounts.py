@@ -10,9 +10,9 @@ from shared.identity import ANONYMOUS, DEFAULT_ORG_ID, Account, Changes, Identit
 from shared.identity.orgs import get_org, members, memberships
 from shared.kit import ids
 from shared.kit.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthorized, Unprocessable
-from shared.store.embedded import EmbeddedEngine, Fault, installed
-from shared.store.models.identity import IDENTITY_MODELS
+from shared.store.embedded import EmbeddedEngine, Fault
 from tests.support.deployment import PASSWORD, cheap_identity
+from tests.support.store import memory_store
 from tests.support.time import HeldClock
 
 
@@ -257,10 +257,7 @@ class _EveryAnswerOnceLost:
 
 def test_lost_answers_make_no_second_account(held: HeldClock) -> None:
     """When answers of the store are lost, an account is still made once, with one number, and is no conflict."""
-    engine = EmbeddedEngine.open(faults=_EveryAnswerOnceLost())
-    engine.create_tables(*IDENTITY_MODELS)
-    with installed(engine):
+    with memory_store(faults=_EveryAnswerOnceLost()):
         identity = cheap_identity()
         assert [sign_up(identity, name).user_id for name in ("ada", "bob")] == [1, 2]
         assert identity.accounts.list(session(identity, "ada"), limit=9, offset=0).total == 2
-    engine.close()

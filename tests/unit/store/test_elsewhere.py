@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from shared.store.base import table_definitions
 from shared.store.transaction import (
     ConditionFailed,
     Transaction,
@@ -18,20 +15,15 @@ from shared.store.transaction import (
     read_together,
     update_if,
 )
+from tests.support.store import moto_store
 from tests.unit.store.conftest import Thing, Versioned
 
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """DynamoDB as moto plays it, reached through PynamoDB's own client."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_REGION", "eu-north-1")
     monkeypatch.setenv("SIGNALBOX_TABLE_PREFIX", "elsewhere")
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="eu-north-1")
-        for definition, _ in table_definitions(Thing, Versioned):
-            client.create_table(**definition)
+    with moto_store(Thing, Versioned):
         yield
 
 

@@ -14,6 +14,7 @@ from shared.store.base import Record, TableMeta
 from shared.store.embedded import EmbeddedEngine, installed
 from shared.store.stream import ChangeRecord, Image
 from shared.store.transaction import ConditionFailed, Transaction
+from tests.support.store import memory_store
 from tests.unit.store.conftest import Thing
 
 
@@ -120,15 +121,12 @@ def test_view_types(view: str, old: bool, new: bool) -> None:
 
         data = BinaryAttribute(legacy_encoding=False, null=True)
 
-    engine = EmbeddedEngine.open()
-    engine.create_tables(Viewed)
-    with installed(engine):
+    with memory_store(Viewed) as engine:
         Viewed("o", "1", data=b"\x01").save()
         Viewed("o", "1", data=b"\x02").save()
-    record = engine.stream.read(0)[-1]
+        record = engine.stream.read(0)[-1]
     assert record.view == view
     assert (record.old is not None, record.new is not None) == (old, new)
-    engine.close()
 
 
 def test_a_table_without_a_stream_leaves_nothing() -> None:
@@ -138,12 +136,9 @@ def test_a_table_without_a_stream_leaves_nothing() -> None:
         class Meta(TableMeta):
             table = "silent"
 
-    engine = EmbeddedEngine.open()
-    engine.create_tables(Silent)
-    with installed(engine):
+    with memory_store(Silent) as engine:
         Silent("o", "1").save()
-    assert engine.stream.last() == 0
-    engine.close()
+        assert engine.stream.last() == 0
 
 
 def test_records_have_the_form_lambda_receives() -> None:

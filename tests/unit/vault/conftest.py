@@ -1,25 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shared.adapters.embedded.keyfile import MasterKeyFile
 from shared.identity import Principal
-from shared.store.embedded import EmbeddedEngine, installed
-from shared.store.models.vault import VAULT_MODELS
+from shared.store.embedded import EmbeddedEngine
 from shared.vault import Envelope, KeyRing, Secrets
-
-
-@pytest.fixture
-def store() -> Iterator[EmbeddedEngine]:
-    """An empty store."""
-    engine = EmbeddedEngine.open()
-    engine.create_tables(*VAULT_MODELS)
-    with installed(engine):
-        yield engine
-    engine.close()
 
 
 @pytest.fixture

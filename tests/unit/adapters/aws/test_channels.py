@@ -11,9 +11,7 @@ from shared.adapters.aws.streams import handle_batch
 from shared.adapters.aws.websockets import ApiGatewaySender
 from shared.kit.errors import Unavailable
 from shared.push import Connections, Gone, Relay
-from shared.store.embedded import EmbeddedEngine, installed
-from shared.store.models.channels import CHANNEL_MODELS
-from shared.store.models.executions import EXECUTION_MODELS
+from shared.store.embedded import EmbeddedEngine
 from tests.support.push import CHANNEL, RecordingSender, ScriptedReader, connect, journal_grows
 
 
@@ -73,22 +71,20 @@ def test_other_failures_are_tried_again(error: Exception) -> None:
         made.send("c", "x")
 
 
-def test_a_batch_names_the_records_that_failed() -> None:
+def test_a_batch_names_the_records_that_failed(store: EmbeddedEngine) -> None:
     """The answer has the form of ReportBatchItemFailures, with the sequence numbers as they came."""
-    with installed(EmbeddedEngine.open()) as engine:
-        engine.create_tables(*CHANNEL_MODELS, *EXECUTION_MODELS)
-        connections, target, reader = Connections(), RecordingSender(), ScriptedReader()
-        relay = Relay(connections, target, {"scripted": reader})
-        connections.listen(connect(connections, "c1"), CHANNEL, "scripted")
-        reader.facts.append("a")
-        journal_grows(0)
-        records = [record.as_event() for record in engine.stream.read(0)]
-        for record in records:
-            record["dynamodb"]["SequenceNumber"] = record["dynamodb"]["SequenceNumber"].zfill(21)
-        target.broken = 1
-        failed = handle_batch(relay, {"Records": records})
-        assert failed["batchItemFailures"] and all(
-            len(item["itemIdentifier"]) == 21 for item in failed["batchItemFailures"]
-        )
-        assert handle_batch(relay, {"Records": records}) == {"batchItemFailures": []}
-        assert target.to("c1") == ["a"]
+    connections, target, reader = Connections(), RecordingSender(), ScriptedReader()
+    relay = Relay(connections, target, {"scripted": reader})
+    connections.listen(connect(connections, "c1"), CHANNEL, "scripted")
+    reader.facts.append("a")
+    journal_grows(0)
+    records = [record.as_event() for record in store.stream.read(0)]
+    for record in records:
+        record["dynamodb"]["SequenceNumber"] = record["dynamodb"]["SequenceNumber"].zfill(21)
+    target.broken = 1
+    failed = handle_batch(relay, {"Records": records})
+    assert failed["batchItemFailures"] and all(
+        len(item["itemIdentifier"]) == 21 for item in failed["batchItemFailures"]
+    )
+    assert handle_batch(relay, {"Records": records}) == {"batchItemFailures": []}
+    assert target.to("c1") == ["a"]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
 from shared.adapters.embedded import relay as module
 from shared.adapters.embedded.relay import RelayThread
 from shared.push import Connections, Relay
-from shared.store.embedded import EmbeddedEngine, installed
-from shared.store.models.channels import CHANNEL_MODELS
-from shared.store.models.executions import EXECUTION_MODELS
+from shared.store.embedded import EmbeddedEngine
 from shared.store.stream import ChangeRecord
 from tests.support.push import CHANNEL, RecordingSender, ScriptedReader, connect, journal_grows
 
@@ -75,14 +73,12 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def world(monkeypatch: pytest.MonkeyPatch, store: EmbeddedEngine) -> Iterator[World]:
     monkeypatch.setattr(module, "TRIM_SECONDS", 0.0)
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
-    with installed(EmbeddedEngine.open()) as engine:
-        engine.create_tables(*CHANNEL_MODELS, *EXECUTION_MODELS)
-        world = World(engine)
-        yield world
-        world.thread.close()
+    world = World(store)
+    yield world
+    world.thread.close()
 
 
 def test_what_happens_is_sent_and_forgotten(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +18,8 @@ from shared.engine.kinds.webhook import Webhook
 from shared.engine.operations import StoredResults
 from shared.engine.program import Node
 from shared.engine.scope import LazySecrets
-from shared.kit import clock
 from shared.store.blobs import FolderBlobs
-from shared.store.embedded import EmbeddedEngine, installed
-from shared.store.models.keyvalue import KEYVALUE_MODELS
+from shared.store.embedded import EmbeddedEngine
 from tests.support.standin import Reply
 from tests.support.time import HeldClock
 from tests.unit.engine.kinds.conftest import CallFactory, Serve
@@ -30,17 +28,8 @@ Make = Callable[..., Call]
 
 
 @pytest.fixture
-def held() -> Iterator[HeldClock]:
-    source = HeldClock()
-    with clock.use(source):
-        yield source
-
-
-@pytest.fixture
-def make(call: CallFactory, tmp_path: Path, held: HeldClock) -> Iterator[Make]:
+def make(call: CallFactory, tmp_path: Path, held: HeldClock, store: EmbeddedEngine) -> Make:
     """``make(params, node=…, execution=…, scope=…)``: a call whose results are stored."""
-    engine = EmbeddedEngine.open()
-    engine.create_tables(*KEYVALUE_MODELS)
     results = StoredResults(FolderBlobs(tmp_path))
 
     def made(params: dict[str, Any], **others: Any) -> Call:
@@ -48,9 +37,7 @@ def make(call: CallFactory, tmp_path: Path, held: HeldClock) -> Iterator[Make]:
         services = SimpleNamespace(http=base.services.http, operations=results, wall_clock_limit_s=600.0)
         return replace(base, services=cast(KindServices, services), **others)
 
-    with installed(engine):
-        yield made
-    engine.close()
+    return made
 
 
 class Work:

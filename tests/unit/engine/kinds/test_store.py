@@ -12,10 +12,8 @@ import pytest
 from shared.engine.keyvalues import StoredValues
 from shared.engine.kinds.base import Done, KindServices, NodeFailed
 from shared.engine.kinds.store import OPERATIONS, Store
-from shared.kit import clock
 from shared.kit.errors import Unavailable
-from shared.store.embedded import EmbeddedEngine, installed
-from shared.store.models.keyvalue import KEYVALUE_MODELS
+from shared.store.embedded import EmbeddedEngine
 from tests.support.time import HeldClock
 from tests.unit.engine.kinds.conftest import CallFactory
 
@@ -23,19 +21,8 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def held() -> Iterator[HeldClock]:
-    source = HeldClock()
-    with clock.use(source):
-        yield source
-
-
-@pytest.fixture
-def values() -> Iterator[StoredValues]:
-    engine = EmbeddedEngine.open()
-    engine.create_tables(*KEYVALUE_MODELS)
-    with installed(engine):
-        yield StoredValues()
-    engine.close()
+def values(store: EmbeddedEngine) -> StoredValues:
+    return StoredValues()
 
 
 @pytest.fixture

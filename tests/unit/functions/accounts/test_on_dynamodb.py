@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import boto3
 import pytest
-from moto import mock_aws
 
 from functions.accounts.app import handler as accounts
 from functions.auth.app import handler as auth
 from functions.secrets.app import handler as secrets
-from shared.composition import Services, use_services
-from shared.kit.settings import Settings
-from shared.store.base import table_definitions
-from shared.store.models import every_model
 from tests.support.apigw import basic, bearer, call
 from tests.support.deployment import PASSWORD, sign_in, sign_up
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """DynamoDB as moto plays it, reached through PynamoDB's own client."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_REGION", "eu-north-1")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
-    services = Services(Settings(data=tmp_path))
-    services.__dict__["store"] = None
-    use_services(services)
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="eu-north-1")
-        for definition, _ in table_definitions(*every_model()):
-            client.create_table(**definition)
-        yield
-    use_services(None)
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import boto3
-import pytest
-from moto import mock_aws
-
 from functions.executions.app import handler
-from shared.composition import Services, use_services
-from shared.kit.settings import Settings
-from shared.store.base import table_definitions
-from shared.store.models import every_model
+from shared.composition import Services
 from tests.support.apigw import Answer, call
 from tests.support.deployment import Person, sign_up
 from tests.unit.functions.executions.test_executions import ASKING, FLOWS, PASSING, PATH, make
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Services]:
-    """DynamoDB as moto plays it, reached through PynamoDB's own client."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_REGION", "eu-north-1")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
-    services = Services(Settings(data=tmp_path))
-    services.__dict__["store"] = None
-    use_services(services)
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="eu-north-1")
-        for definition, _ in table_definitions(*every_model()):
-            client.create_table(**definition)
-        yield services
-        for part in ("workers", "heart", "scripts"):
-            if part in services.__dict__:
-                services.__dict__[part].close()
-    use_services(None)
-
 
 LONG = "metadata: {name: long}\nnodes:\n  each: {type: base, batch: {strategy: parallel, max_parallel: 20}}\n"
 

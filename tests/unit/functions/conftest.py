@@ -1,3 +1,5 @@
+"""People of a deployment, and a deployment over another store."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,14 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.composition import Services
-from tests.support.deployment import Person, deployment, sign_up
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
-    """A deployment nobody has used."""
-    with deployment(tmp_path) as made:
-        yield made
+from tests.support.deployment import Person, deployment_on_dynamodb, sign_up
 
 
 @pytest.fixture
@@ -26,3 +21,10 @@ def ada(services: Services) -> Person:
 def bob(ada: Person) -> Person:
     """A user, in an org of his own."""
     return sign_up("bob@example.com")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Services]:
+    """A deployment over a DynamoDB that is not ours."""
+    with deployment_on_dynamodb(tmp_path) as made:
+        yield made

@@ -1,0 +1,43 @@
+"""Empty stores: ours in memory, and a DynamoDB that is not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from shared.store.base import Record, table_definitions
+from shared.store.embedded import EmbeddedEngine, Faults, installed
+from shared.store.models import every_model
+
+REGION = "eu-north-1"
+
+
+@contextmanager
+def memory_store(*models: type[Record], faults: Faults | None = None) -> Iterator[EmbeddedEngine]:
+    """The embedded engine in memory, installed, with the tables of these models; of all when none is named."""
+    engine = EmbeddedEngine.open(faults=faults)
+    try:
+        engine.create_tables(*(models or every_model()))
+        with installed(engine):
+            yield engine
+    finally:
+        engine.close()
+
+
+@contextmanager
+def moto_store(*models: type[Record]) -> Iterator[None]:
+    """DynamoDB as moto plays it, reached through PynamoDB's own client, with the same choice of tables."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patched.setenv(name, "test")
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            patched.setenv(name, REGION)
+        with mock_aws():
+            client = boto3.client("dynamodb", region_name=REGION)
+            for definition, _ in table_definitions(*(models or every_model())):
+                client.create_table(**definition)
+            yield
