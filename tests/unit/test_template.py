@@ -51,6 +51,13 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+@pytest.mark.parametrize("name", sorted(functions()))
+def test_a_role_takes_the_policies_it_is_given(name: str) -> None:
+    """AWS attaches ten managed policies to a role; SAM adds one for the log and one for traces."""
+    # Source: IAM and AWS STS quotas, managed policies attached to an IAM role.
+    assert len(dict(resources("AWS::Serverless::Function"))[name]["Policies"]) <= 10 - 2
+
+
 def test_every_table_of_the_models_exists() -> None:
     """No model names a table that a deployment does not have."""
     assert set(tables()) == TABLES
