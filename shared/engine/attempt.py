@@ -217,6 +217,8 @@ class _Attempt:
                 retryable=False,
             )
         kept: dict[str, Any] | None = None
+        if isinstance(outcome, Wait) and redact(outcome.key) != outcome.key:
+            raise NodeFailed("the key of a wait is shown to others and must not contain a secret", retryable=False)
         if isinstance(outcome, Done):
             outcome = Done(redact(outcome.output), tuple(redact(list(outcome.actions))), usage=outcome.usage)
         elif self._keep is not None and redact(self._keep) == self._keep:

@@ -22,6 +22,7 @@ MAX_KEY = 256
 MAX_VALUE_BYTES = 64 * 1024
 _KEY = re.compile(r"[A-Za-z0-9._@-]+")
 _RESERVED = "keys"
+_DOTS = (".", "..")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,8 @@ def _checked_key(key: str) -> str:
         raise InvalidRequest.field("key", f"Key must be 1 to {MAX_KEY} letters, digits, dots, @, - or _")
     if key == _RESERVED:
         raise InvalidRequest.field("key", f"{_RESERVED} is the list of keys and cannot be the name of one")
+    if key in _DOTS:
+        raise InvalidRequest.field("key", f"{key} cannot be a name: clients take it out of the path")
     return key
 
 

@@ -287,6 +287,7 @@ def test_secrets_stay_secret(mallory: Client, server: Server, data: Path) -> Non
         flow("delay", {"duration": "${secrets.K}"}),
         flow("notification", {"channel": "${secrets.K}", "message": "${secrets.K}"}),
         flow("wait", {"key": "k", "timeout": "${secrets.K}"}),
+        flow("wait", {"key": "${secrets.K}", "timeout": "1m"}),
     ]
     with ThreadPoolExecutor(4) as callers:
         ids = list(callers.map(mallory.run, map(mallory.create, texts)))

@@ -89,6 +89,16 @@ def test_no_secret_in_the_journal(world: World, where: str) -> None:
     assert "[redacted]" in written or where == "shared"
 
 
+def test_the_key_of_a_wait_is_no_secret(world: World) -> None:
+    """Whoever answers has to know the key, so it cannot be hidden; the node fails instead."""
+    world.secret_values = {"KEY": "hunter22"}
+    world.kind("ask", lambda call: Wait(None, key=f"for {call.scope.secrets['KEY']}"))
+    execution_id = world.start(node("a", "ask"))
+    world.settle()
+    assert "must not contain a secret" in str(world.view(execution_id).error)
+    assert "hunter22" not in str(world.facts(execution_id))
+
+
 def test_a_secret_that_comes_back_later(world: World) -> None:
     """Once an execution has read its secrets they are searched for after a wait too; before, the vault rests."""
     world.secret_values = {"KEY": "hunter22"}

@@ -60,9 +60,9 @@ def test_keys_that_may_be(secrets: Secrets, ada: Principal, key: str) -> None:
     assert secrets.put(ada, "ada", key, "").key == key
 
 
-@pytest.mark.parametrize("key", ["", "keys", "a b", "a/b", "a#b", "é", "x" * 257, "a\n"])
+@pytest.mark.parametrize("key", ["", "keys", "a b", "a/b", "a#b", "é", "x" * 257, "a\n", ".", ".."])
 def test_keys_that_may_not_be(secrets: Secrets, ada: Principal, key: str) -> None:
-    """Anything else, and the one name the API needs itself."""
+    """Anything else, the one name the API needs itself, and what means another path in a URL."""
     with pytest.raises(InvalidRequest):
         secrets.put(ada, "ada", key, "value")
 
