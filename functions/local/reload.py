@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -35,18 +36,23 @@ def supervise(arguments: Sequence[str]) -> int:
 
 def fingerprint() -> dict[Path, int]:
     """Every watched file with the time of its last change."""
-    return {path: path.stat().st_mtime_ns for path in _files()}
+    found: dict[Path, int] = {}
+    for path in _files():
+        # Editors save by replacing: a file that was listed may be gone for a moment.
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.stat().st_mtime_ns
+    return found
 
 
 def _files() -> Iterator[Path]:
     for folder in WATCHED:
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in SUFFIXES and path.is_file():
+            if path.suffix in SUFFIXES:
                 yield path
 
 
 def _start(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "functions.local", *arguments])
+    return subprocess.Popen([sys.executable, "-P", "-m", "functions.local", *arguments])
 
 
 def _end(child: subprocess.Popen[bytes]) -> int:

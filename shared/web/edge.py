@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import MutableMapping
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.kit import clock, ids
-from shared.kit.errors import PayloadTooLarge, SignalboxError
+from shared.kit.errors import PayloadTooLarge, SignalboxError, Unavailable
 from shared.kit.logging import logger
 from shared.kit.settings import settings
 from shared.web.apis import api_of
@@ -62,6 +63,9 @@ class _Exchange:
                     await self._app(self._scope, _replay(body, self._receive), self._forward)
         except SignalboxError as error:
             await self._refuse(error)
+        except asyncio.CancelledError:
+            # The server stops and waits no longer. Nothing around this layer needs to know of the cancellation.
+            await self._refuse(Unavailable("The server is stopping; try again"))
         except Exception:  # noqa: BLE001 - nothing may leave this layer but an answer in the API's form.
             logger(self._family).exception("request failed", extra=self._facts())
             await self._refuse(unexpected())

@@ -187,6 +187,31 @@ def test_a_client_that_goes_away_changes_nothing(handler: Handler) -> None:
     assert sent == []
 
 
+def test_a_request_the_server_waits_for_no_longer_is_503() -> None:
+    """A stopping server ends what has not arrived with an answer in the API's form instead of a trace in the log."""
+    sent: list[Any] = []
+
+    async def scene() -> None:
+        waiting = asyncio.Event()
+
+        async def receive() -> Any:
+            waiting.set()
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/api/v1/things", "headers": [], "query_string": b""}
+        task = asyncio.create_task(family_app("things", router)(scope, receive, send))
+        await waiting.wait()
+        task.cancel()
+        await task
+
+    asyncio.run(scene())
+    assert sent[0]["status"] == 503
+    assert "stopping" in json.loads(sent[1]["body"])["error"]["message"]
+
+
 def test_errors_of_services_keep_their_words(handler: Handler) -> None:
     """What a service refuses is what the caller reads, in the status the error stands for."""
     assert call(handler, "GET", "/api/v1/things/missing").body["error"]["message"] == "There is no such thing"

@@ -27,6 +27,13 @@ def test_a_changed_file_changes_the_fingerprint(tmp_path: Path, monkeypatch: pyt
     assert reload.fingerprint() == {}
 
 
+def test_a_file_that_vanishes_between_two_looks_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Editors replace files: one that was listed may be gone when it is looked at."""
+    (tmp_path / "b.py").write_text("1")
+    monkeypatch.setattr(reload, "_files", lambda: iter([tmp_path / "a.py", tmp_path / "b.py"]))
+    assert list(reload.fingerprint()) == [tmp_path / "b.py"]
+
+
 class Child:
     """A server that ends when interrupted, or has to be killed."""
 
