@@ -35,7 +35,7 @@ _LIVE = Control.live == True  # noqa: E712 - a condition on the item, not a comp
 
 @dataclass(frozen=True, slots=True)
 class Advancer:
-    """Everything an advance needs. ``workers`` makes the pool of one advance, given the execution's id."""
+    """Everything an advance needs. ``workers`` makes the pool of one advance, given its org and execution."""
 
     repository: ExecutionRepository
     programs: Programs
@@ -44,7 +44,7 @@ class Advancer:
     governance: Governance
     driver: Driver
     heart: Heart
-    workers: Callable[[str], Workers]
+    workers: Callable[[str, str], Workers]
     limits: Limits = DEFAULT_LIMITS
 
     def advance(self, org_id: str, execution_id: str, generation: int) -> Verdict:
@@ -58,7 +58,7 @@ class Advancer:
         if isinstance(program, str):
             return self._fail(control, program)
         stop = self.heart.beat(lambda: self.repository.renew(control))
-        workers = self.workers(execution_id)
+        workers = self.workers(org_id, execution_id)
         try:
             return Interpreter(self._turn(control, program, workers)).run()
         except LeaseLost:

@@ -171,7 +171,8 @@ class System:
             repository=self.repository, programs=ground.library, secrets=AccountSecrets(),
             attempts=Attempts(ground.ledger.kinds, services(ground.scheduler.chance)),
             governance=AllowEverything(), driver=driver,
-            heart=Heart(ground.scheduler, process), workers=mailboxes.open, limits=limits,
+            heart=Heart(ground.scheduler, process), limits=limits,
+            workers=lambda org_id, execution_id: mailboxes.open(execution_id),
         )  # fmt: skip
         self.schedules = CronSchedules(ground.library, self.engine, role_in)
         self.sweep = Sweep(self.advancer, self.schedules.fire)

@@ -226,7 +226,7 @@ class World:
             repository=self.repository, programs=self, secrets=self,
             attempts=Attempts(self.registry, services, lambda: self.stopping()),
             governance=self.governance, driver=self.driver, heart=NoHeart(),
-            workers=lambda execution_id: SteppedWorkers(
+            workers=lambda org_id, execution_id: SteppedWorkers(
                 lambda number: self.before_attempt(number), eager=self.eager
             ),
             limits=self.limits,

@@ -18,7 +18,7 @@ Work = Callable[[], None]
 
 
 class WorkerThreads:
-    """Threads of the process, ``share`` for one execution and twice as many in all; each is started when needed.
+    """Threads of the process, ``share`` for one org and twice as many in all; each is started when needed.
 
     Each advance gets its own mailbox of results. The threads end with the process, whatever they wait for: an attempt
     that is cut off is delivered again by the next process.
@@ -32,15 +32,15 @@ class WorkerThreads:
         self._lock = threading.Lock()
         self._open: dict[str, Mailbox] = {}
 
-    def mailbox(self, execution_id: str) -> Mailbox:
+    def mailbox(self, org_id: str, execution_id: str) -> Mailbox:
         """The workers of one advance."""
-        box = Mailbox(lambda work: self._submit(execution_id, work), lambda closed: self._forget(execution_id, closed))
+        box = Mailbox(lambda work: self._submit(org_id, work), lambda closed: self._forget(execution_id, closed))
         self._open[execution_id] = box
         return box
 
-    def _submit(self, execution_id: str, work: Work) -> None:
+    def _submit(self, org_id: str, work: Work) -> None:
         with self._lock:
-            self._line.put(execution_id, work)
+            self._line.put(org_id, work)
         self._begin()
 
     def _begin(self) -> None:
@@ -56,10 +56,10 @@ class WorkerThreads:
 
     def _run(self) -> None:
         while (taken := self._ready.get()) is not None:
-            execution_id, work = taken
+            org_id, work = taken
             work()
             with self._lock:
-                self._line.done(execution_id)
+                self._line.done(org_id)
                 self._idle += 1
             self._begin()
 

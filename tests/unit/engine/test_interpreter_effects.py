@@ -276,7 +276,8 @@ def test_an_attempt_is_bounded(world: World, timeout_ms: int | None, limit: str)
             pass
 
     started = world.clock.now_ms()
-    hanging = replace(original, workers=lambda execution_id: Hanging(), limits=replace(world.limits, slice_s=5000))
+    limits = replace(world.limits, slice_s=5000)
+    hanging = replace(original, workers=lambda org_id, execution_id: Hanging(), limits=limits)
     assert hanging.advance(ORG, execution_id, 0).word == "end"
     view = world.view(execution_id)
     assert view.result["message"] == f"the node ran longer than its limit of {limit} seconds"
@@ -325,7 +326,7 @@ def test_a_process_that_stops_waits_for_no_long_effect(world: World) -> None:
         def close(self) -> None:
             world.ran.append("closed")
 
-    cut = replace(original, workers=lambda execution_id: Unfinished())
+    cut = replace(original, workers=lambda org_id, execution_id: Unfinished())
     started = world.clock.now_ms()
     assert cut.advance(ORG, execution_id, 0).word == "busy"
     assert (world.clock.now_ms() - started) // 1000 <= 5 and world.ran == ["closed"]

@@ -22,7 +22,7 @@ def workers() -> Iterator[WorkerThreads]:
 
 def test_results_come_with_their_number(workers: WorkerThreads) -> None:
     """In the order they finish; None when there is nothing in time."""
-    box = workers.mailbox("e")
+    box = workers.mailbox("org", "e")
     gate = threading.Event()
     box.submit(1, lambda: gate.wait(SOON) and "slow")
     box.submit(2, lambda: "quick")
@@ -35,7 +35,7 @@ def test_results_come_with_their_number(workers: WorkerThreads) -> None:
 
 def test_a_poke_ends_the_wait(workers: WorkerThreads) -> None:
     """Of the advance it is meant for; unknown executions are no error."""
-    box, other = workers.mailbox("e"), workers.mailbox("other")
+    box, other = workers.mailbox("org", "e"), workers.mailbox("org", "other")
     workers.poke("e")
     workers.poke("nobody")
     assert box.next(SOON) is None
@@ -48,7 +48,7 @@ def test_a_poke_ends_the_wait(workers: WorkerThreads) -> None:
 
 def test_two_advances_of_one_execution(workers: WorkerThreads) -> None:
     """The one that closes late does not take the other's mailbox away."""
-    first, second = workers.mailbox("e"), workers.mailbox("e")
+    first, second = workers.mailbox("org", "e"), workers.mailbox("org", "e")
     first.close()
     workers.poke("e")
     assert second.next(SOON) is None
@@ -57,7 +57,7 @@ def test_two_advances_of_one_execution(workers: WorkerThreads) -> None:
 
 def test_work_that_queues_does_not_begin_after_the_advance(workers: WorkerThreads) -> None:
     """Nobody would record it. What runs may finish; its result is dropped."""
-    box, ran = workers.mailbox("e"), threading.Event()
+    box, ran = workers.mailbox("org", "e"), threading.Event()
     gate, busy = threading.Event(), [threading.Event(), threading.Event()]
 
     def occupy(number: int) -> None:
@@ -69,7 +69,7 @@ def test_work_that_queues_does_not_begin_after_the_advance(workers: WorkerThread
     assert all(started.wait(SOON) for started in busy)
     box.submit(3, ran.set)
     box.close()
-    after = workers.mailbox("after")
+    after = workers.mailbox("org", "after")
     after.submit(4, lambda: "after")
     gate.set()
     assert after.next(SOON) == (4, "after")
@@ -102,10 +102,13 @@ def test_a_heart_beats_until_told(workers: WorkerThreads) -> None:
     HeartbeatThread().close()
 
 
-def test_one_execution_leaves_threads_for_others(workers: WorkerThreads) -> None:
-    """However much it submits; what waits goes on as its own work ends."""
-    hog, other = workers.mailbox("hog"), workers.mailbox("other")
+def test_one_organisation_leaves_threads_for_others(workers: WorkerThreads) -> None:
+    """However much it submits, and also when its advances are over before their work; what waits goes on after that."""
+    hog, other = workers.mailbox("hog", "a"), workers.mailbox("org", "b")
     gate = threading.Event()
+    canceled = workers.mailbox("hog", "canceled")
+    canceled.submit(0, lambda: gate.wait(SOON))
+    canceled.close()
     for number in range(5):
         hog.submit(number, lambda: gate.wait(SOON))
     other.submit(9, lambda: "through")
