@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from functions.local.folder import FolderInUse, FolderLock
 from functions.local.protocols import BoundedHttp, BoundedWebSocket
 from shared.adapters.embedded.sockets import Sockets
+from shared.kit.errors import SignalboxError
 from shared.kit.settings import Settings, use_settings
 
 CLOSING_SECONDS = 2.0
@@ -27,6 +28,7 @@ CLOSING_SECONDS = 2.0
 
 if TYPE_CHECKING:
     from functions.local.demo import Demo
+    from shared.composition import Services
 
 GRACE_SECONDS = 10
 """How long answers under way may take after the server was told to stop."""
@@ -126,12 +128,24 @@ def _run(chosen: Settings, listener: sockets_module.socket, *, demo: bool) -> No
     services = Services(chosen)
     use_services(services)
     try:
-        services.start()
+        _start(services, chosen)
         Server(build(services.sockets), services.sockets, ready).run(sockets=[listener])
     finally:
         services.close()
         use_services(None)
         use_settings(None)
+
+
+def _start(services: Services, chosen: Settings) -> None:
+    """Begin to work. Raises CannotServe when the store or the master key cannot be used."""
+    try:
+        _ = services.root_secret
+    except (OSError, ValueError) as problem:
+        raise CannotServe(f"the master key cannot be used: {problem}") from problem
+    try:
+        services.start()
+    except SignalboxError as problem:
+        raise CannotServe(f"the data folder {chosen.data} cannot be used: {problem}") from problem
 
 
 def _demo(chosen: Settings) -> Demo:

@@ -15,7 +15,8 @@ from shared.kit.errors import Internal, PayloadTooLarge, SignalboxError, Unavail
 ATTEMPTS = 8
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 1.0
-_BUSY = {
+_FAULTS = {"InternalServerError", "ServiceUnavailable"}
+_BUSY = _FAULTS | {
     "TransactionConflict",
     "TransactionConflictException",
     "TransactionInProgressException",
@@ -24,8 +25,6 @@ _BUSY = {
     "ProvisionedThroughputExceeded",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
-    "InternalServerError",
-    "ServiceUnavailable",
 }
 
 
@@ -54,9 +53,17 @@ def persist(send: Callable[[], Any], refused: Callable[[PynamoDBException], Sign
                 raise _final(error) from error
         else:
             return
-    if isinstance(failure.cause, ClientError):
-        raise Contention("Too many requests change the same records; try again") from failure
-    raise Unavailable("The store cannot be reached; try again") from failure
+    raise _lasting(failure) from failure
+
+
+def _lasting(error: PynamoDBException) -> Unavailable:
+    if not isinstance(error.cause, ClientError):
+        return Unavailable("The store cannot be reached; try again")
+    if error_code(error) not in _FAULTS:
+        return Contention("Too many requests change the same records; try again")
+    if "disk is full" in (error.cause_response_message or ""):
+        return Unavailable("The server's disk is full; free some space and try again")
+    return Unavailable("The store failed; try again")
 
 
 def _final(error: PynamoDBException) -> SignalboxError:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from shared.kit import clock
 from shared.kit.errors import Unavailable
 from shared.store.embedded import EmbeddedEngine, Fault
+from shared.store.embedded.rejection import Rejection
+from shared.store.embedded.storage import Storage
 from shared.store.retry import ATTEMPTS, Contention
+from shared.store.transaction import put_if_absent
 from tests.support.time import HeldClock
 from tests.unit.store.conftest import Thing
 from tests.unit.store.test_transaction import Script
@@ -48,3 +52,22 @@ def test_a_lasting_trouble_is_a_clear_error(
     engine.faults = Script(*[fault] * ATTEMPTS)
     with clock.use(HeldClock()), pytest.raises(error):
         ASK[how]()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("database or disk is full", "disk is full; free some space"),
+        ("disk I/O error", "^The store failed; try again$"),
+    ],
+)
+def test_a_store_that_fails_says_what_it_can(said: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the store is no contention, and a full disk is told as such."""
+
+    def fail(self: Storage, work: Any) -> Any:
+        raise Rejection("InternalServerError", f"The store failed: {said}")
+
+    monkeypatch.setattr(Storage, "write", fail)
+    with clock.use(HeldClock()), pytest.raises(Unavailable, match=message) as caught:
+        put_if_absent(Thing("a", "3"))
+    assert not isinstance(caught.value, Contention)

@@ -49,6 +49,21 @@ def test_a_data_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
         serve({"data": path})
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("store.db", "the data folder .* cannot be used: The database .* cannot be opened: file is not a database"),
+        ("master.key", "the master key cannot be used: .* does not hold a master key; restore it from a backup"),
+    ],
+)
+def test_a_broken_file_is_explained(name: str, problem: str, tmp_path: Path) -> None:
+    """A store or key that cannot be read is named, and the folder is free again."""
+    (tmp_path / name).write_bytes(b"something else entirely" * 100)
+    with pytest.raises(CannotServe, match=problem):
+        serve({"data": tmp_path, "port": 0})
+    FolderLock(tmp_path).release()
+
+
 def test_two_servers_never_share_a_folder(tmp_path: Path) -> None:
     """The second one is told who holds it; once released the folder is free."""
     first = FolderLock(tmp_path)
