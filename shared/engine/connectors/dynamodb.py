@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from shared.engine.connectors.numbers import exact
 from shared.engine.connectors.sigv4 import Credentials, signed
 from shared.engine.kinds.base import Call, NodeFailed
+from shared.engine.kinds.outward import reaching
 from shared.engine.kinds.scripting import seconds, text_of
 from shared.kit import clock, json
 
@@ -89,17 +90,19 @@ class Dynamo:
         self._until = clock.monotonic() + self.account.seconds
 
     def ask(self, action: str, **question: Any) -> dict[str, Any]:
-        """One request. Raises DynamoFailed, and OutboundError where there is no answer."""
+        """One request. Raises DynamoFailed, and NodeFailed where there is no answer."""
         body = json.dumpb(question)
         headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"DynamoDB_20120810.{action}"}
         account = self.account
-        answer = self.call.services.http.request(
-            "POST", f"{account.endpoint}/", body=body, timeout_s=self.left(), follow_redirects=False,
-            max_bytes=LARGEST_ANSWER, headers=signed(
-                account.credentials, region=account.region, service="dynamodb", host=account.host, headers=headers,
-                body=body, now_ms=clock.now_ms(),
-            ),
+        head = signed(
+            account.credentials, region=account.region, service="dynamodb", host=account.host, headers=headers,
+            body=body, now_ms=clock.now_ms(),
         )  # fmt: skip
+        with reaching():
+            answer = self.call.services.http.request(
+                "POST", f"{account.endpoint}/", headers=head, body=body, timeout_s=self.left(),
+                follow_redirects=False, max_bytes=LARGEST_ANSWER,
+            )  # fmt: skip
         said = _object(answer.body)
         if answer.status == 200 and said is not None:
             return said

@@ -16,6 +16,7 @@ from typing import Any
 
 from shared.engine.connectors.tunnel import Tunnel, is_public, peer, tunnelled
 from shared.engine.kinds.base import Call, NodeFailed
+from shared.engine.kinds.outward import reaching
 from shared.engine.kinds.records import whole
 from shared.engine.kinds.scripting import seconds, text_of
 
@@ -27,7 +28,8 @@ TLS = {
 DEFAULT_TIMEOUT_S = 30.0
 LONGEST_REPLY = 300
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Also what only some programs take for a line break (Unicode, mandatory breaks).
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,9 @@ class MailServer:
         tls = call.params.get("tls") or "auto"
         if tls not in TLS["enum"]:
             raise NodeFailed(f"tls must be one of {', '.join(TLS['enum'])}", retryable=False)
-        if "\0" in username or "\0" in password:
-            raise NodeFailed("username and password must not contain NUL", retryable=False)
+        # A line break in them would end the command they stand in, and begin another.
+        if _CONTROL.search(username) or _CONTROL.search(password):
+            raise NodeFailed("username and password must be one line without control characters", retryable=False)
         wanted = seconds(call.params.get("timeout") or DEFAULT_TIMEOUT_S, "timeout")
         implicit = tls == "implicit" or (tls == "auto" and chosen == implicit_port)
         return cls(host, chosen, username, password, tls, implicit, min(wanted, call.services.wall_clock_limit_s))
@@ -70,10 +73,11 @@ class MailServer:
     @contextmanager
     def connection(self, call: Call, most_bytes: int) -> Iterator[Link]:
         """A checked connection, in TLS already where it is implicit. What fails inside is NodeFailed."""
-        outer = call.services.http.connect(self.host, self.port, timeout_s=self.seconds)
-        own, other, public = outer.getsockname()[0], peer(outer), is_public(outer)
+        with reaching():
+            outer = call.services.http.connect(self.host, self.port, timeout_s=self.seconds)
         tunnel = tunnelled(outer, seconds=self.seconds, most_bytes=most_bytes)
         with tunnel as (library, running), self.explained(running):
+            own, other, public = outer.getsockname()[0], peer(outer), is_public(outer)
             connection = tls().wrap_socket(library, server_hostname=self.host) if self.implicit else library
             try:
                 yield Link(self, connection, own, public=public, loopback=other.is_loopback)
@@ -85,6 +89,11 @@ class MailServer:
         """Connection errors as authors read them."""
         try:
             yield
+        except NodeFailed:
+            if tunnel.cut is None:
+                raise
+            # Half a reply, which the library took for a whole one.
+            raise NodeFailed(f"connection to {self.name}: {tunnel.cut}") from None
         except ssl.SSLCertVerificationError as error:
             message = f"the certificate of {self.host} is not valid: {error.verify_message}"
             raise NodeFailed(message, retryable=False) from None

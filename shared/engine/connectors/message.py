@@ -18,6 +18,7 @@ from email.utils import format_datetime
 from typing import Any, cast
 
 from shared.engine.connectors.mail import one_line
+from shared.engine.connectors.received import MALFORMED
 from shared.engine.kinds.base import Call, NodeFailed
 from shared.engine.kinds.scripting import text_of
 from shared.kit import clock
@@ -82,12 +83,22 @@ def addresses(value: Any, name: str) -> tuple[Address, ...]:
     for text in value if isinstance(value, list) else [value]:
         if not isinstance(text, str):
             raise NodeFailed(f"{name} must be an e-mail address or a list of them", retryable=False)
-        header = cast(Any, SMTP.header_factory("to", one_line(text, name)))
-        bad = any(not isinstance(defect, _TOLERATED) for defect in header.defects)
-        if bad or any(not one.username or not one.domain for one in header.addresses):
+        parsed = _parsed_addresses(one_line(text, name))
+        if parsed is None:
             raise NodeFailed(f"{name} holds no valid e-mail address: {text[:200]}", retryable=False)
-        found.extend(header.addresses)
+        found.extend(parsed)
     return tuple(found)
+
+
+def _parsed_addresses(text: str) -> Sequence[Address] | None:
+    try:
+        header = cast(Any, SMTP.header_factory("to", text))
+        header.fold(policy=SMTP)
+    except MALFORMED:
+        return None
+    bad = any(not isinstance(defect, _TOLERATED) for defect in header.defects)
+    found: Sequence[Address] = header.addresses
+    return None if bad or any(not one.username or not one.domain for one in found) else found
 
 
 def _add_headers(message: EmailMessage, headers: Any) -> None:
@@ -103,7 +114,12 @@ def _add_headers(message: EmailMessage, headers: Any) -> None:
         if lower in _OURS or lower in seen:
             raise NodeFailed(f"the header {name} is set already; use the node's parameters", retryable=False)
         seen.add(lower)
-        message[name] = one_line(value, f"the header {name}")
+        text = one_line(value, f"the header {name}")
+        try:
+            message[name] = text
+            SMTP.fold_binary(name, message[name])
+        except MALFORMED:
+            raise NodeFailed(f"the header {name} has a malformed value: {text[:200]}", retryable=False) from None
 
 
 def _date_and_identify(message: EmailMessage, call: Call, sender: Address) -> None:

@@ -18,6 +18,7 @@ from psycopg.rows import DictRow, dict_row
 from shared.engine.connectors.sqlvalues import arguments, load_as_json, plain
 from shared.engine.connectors.tunnel import TunnelPort
 from shared.engine.kinds.base import Call, NodeFailed
+from shared.engine.kinds.outward import reaching
 from shared.engine.kinds.records import whole
 from shared.engine.kinds.scripting import seconds, text_of
 from shared.kit import json
@@ -124,7 +125,11 @@ def session(call: Call, place: Place) -> Iterator[Session]:
     def dial() -> Any:
         return call.services.http.connect(place.host, place.port, timeout_s=place.seconds)
 
-    port = TunnelPort(dial, seconds=place.seconds, most_bytes=MOST_BYTES)
+    try:
+        with reaching():
+            port = TunnelPort(dial, seconds=place.seconds, most_bytes=MOST_BYTES)
+    except OSError as error:
+        raise NodeFailed(f"{place.name}: {error.strerror or error}") from None
     try:
         with _explained(place, port), _connect(place, port) as connection:
             yield Session(connection)

@@ -17,8 +17,9 @@ from shared.kit import clock
 LONGEST_TEXT = 256 * 1024
 """Characters of a body that are shown at most."""
 
-# What the parsers of the standard library raise on mail that breaks the rules.
-_MALFORMED = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
+MALFORMED = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
+"""What the parsers of the standard library raise on mail that breaks the rules."""
+
 _BLOCKS = {"p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "table", "ul", "ol", "hr"}
 _SILENT = {"script", "style", "head", "title"}
 
@@ -70,7 +71,7 @@ def _headers(message: EmailMessage) -> dict[str, str]:
     for name, raw in message.raw_items():
         try:
             value = str(policy.default.header_fetch_parse(name, raw))
-        except _MALFORMED:
+        except MALFORMED:
             value = str(raw)
         kept = names.setdefault(name.lower(), clean(name))
         found[kept] = f"{found[kept]}\n{clean(value)}" if kept in found else clean(value)
@@ -89,7 +90,7 @@ def _addresses(message: EmailMessage, name: str) -> list[str]:
             try:
                 parsed = policy.default.header_fetch_parse(key, raw)
                 found.extend(clean(one.addr_spec) for one in cast(Any, parsed).addresses if one.domain)
-            except _MALFORMED:
+            except MALFORMED:
                 found.extend(re.findall(r"[^\s<>,;\"]+@[^\s<>,;\"]+", str(raw)))
     return found
 
@@ -99,7 +100,7 @@ def _date(written: str, arrived_ms: int) -> str:
         moment = parsedate_to_datetime(written)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
         return clock.rfc3339(int(moment.timestamp() * 1000))
-    except (*_MALFORMED, OverflowError):
+    except (*MALFORMED, OverflowError):
         return clock.rfc3339(arrived_ms)
 
 
@@ -107,7 +108,7 @@ def _bodies(message: EmailMessage) -> tuple[str, str]:
     """Plain text and HTML; mail that has only HTML gets its words as plain text."""
     try:
         plain, html = message.get_body(("plain",)), message.get_body(("html",))
-    except _MALFORMED:
+    except MALFORMED:
         return "", ""
     texts = [clean(_content(part)).replace("\r\n", "\n") if part is not None else "" for part in (plain, html)]
     return (texts[0] if plain is not None else words(texts[1])), texts[1]
@@ -116,7 +117,7 @@ def _bodies(message: EmailMessage) -> tuple[str, str]:
 def _content(part: MIMEPart) -> str:
     try:
         return str(part.get_content())
-    except _MALFORMED:
+    except MALFORMED:
         payload = part.get_payload(decode=True)
         return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else str(payload)
 

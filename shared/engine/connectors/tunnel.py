@@ -105,12 +105,18 @@ class TunnelPort:
 
     def __init__(self, dial: Callable[[], socket.socket], *, seconds: float, most_bytes: int) -> None:
         self._dial = dial
-        self._first: socket.socket | None = dial()
-        self.is_public = is_public(self._first)
+        first = dial()
+        try:
+            self.is_public = is_public(first)
+            self._listener = socket.create_server(("127.0.0.1", 0))
+        except OSError:
+            # The other side may have hung up already.
+            first.close()
+            raise
+        self._first: socket.socket | None = first
         self._seconds, self._most_bytes = seconds, most_bytes
         self._tunnels: list[Tunnel] = []
         self._closing = False
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(seconds)
         self.number: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, name="tunnel-port", daemon=True)

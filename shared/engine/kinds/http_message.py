@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 
 from shared.engine.kinds.base import Call, NodeFailed
 from shared.engine.kinds.once import ONCE_PARAMETERS, operation
+from shared.engine.kinds.outward import reaching
 from shared.engine.kinds.scripting import DURATION, seconds, text_of
 from shared.kit import json
-from shared.outbound import HttpResponse, OutboundError, OutboundRefused
+from shared.outbound import HttpResponse
 
 DEFAULT_TIMEOUT_S = 30.0
 FORM = "application/x-www-form-urlencoded"
@@ -85,7 +86,7 @@ def message(call: Call, *, method: str, body: Any = None) -> Message:
 
 def send(call: Call, message: Message) -> HttpResponse:
     """Send it within the node's limits. Raises NodeFailed when no whole answer came."""
-    try:
+    with reaching():
         return call.services.http.request(
             message.method,
             message.url,
@@ -94,8 +95,6 @@ def send(call: Call, message: Message) -> HttpResponse:
             timeout_s=_timeout_s(call),
             follow_redirects=_flag(call.params, "follow_redirects") and _flag(call.params, "follow_redirect"),
         )
-    except OutboundError as error:
-        raise NodeFailed(error.message, retryable=not isinstance(error, OutboundRefused)) from None
 
 
 def output(message: Message, response: HttpResponse) -> dict[str, Any]:

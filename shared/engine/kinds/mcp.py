@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from shared.engine.kinds.base import Call, Done, NodeFailed, NodeKind, Outcome
+from shared.engine.kinds.outward import reaching
 from shared.engine.kinds.scripting import seconds, text_of
 from shared.engine.mcp import Deadline, Headers, HttpWithSse, Session, StreamableHttp, Transport
 from shared.kit import json
-from shared.outbound import OutboundError, OutboundRefused
 
 CONNECTIONS = ("http", "sse")
 DEFAULT_TIMEOUT_MS = 60_000
@@ -62,15 +62,11 @@ class ModelContextProtocol(NodeKind):
         if connection not in CONNECTIONS:
             raise NodeFailed("connectionType must be http or sse", retryable=False)
         method, params = _request(call, operation)
-        try:
-            with _transport(call, connection) as transport:
-                session = Session(transport)
-                session.initialize()
-                listed = LISTS.get(operation)
-                result = session.list(*listed) if listed else session.call(method, params)
-        except OutboundError as error:
-            refused = isinstance(error, OutboundRefused)
-            raise NodeFailed(f"MCP request failed: {error.message}", retryable=not refused) from None
+        with reaching("MCP request failed: "), _transport(call, connection) as transport:
+            session = Session(transport)
+            session.initialize()
+            listed = LISTS.get(operation)
+            result = session.list(*listed) if listed else session.call(method, params)
         if operation == "executeTool" and result.get("isError") is True:
             raise NodeFailed(f"MCP tool {params['name']} failed: {_texts(result)}", output={"result": result})
         return Done({"result": result})

@@ -18,7 +18,6 @@ from shared.engine.connectors.sigv4 import Credentials, signed
 from shared.engine.kinds.base import Done, NodeFailed
 from shared.engine.kinds.dynamodb import DynamoDb
 from shared.kit import clock, json
-from shared.outbound import OutboundRefused
 from shared.store.embedded import EmbeddedEngine
 from tests.support.standin import Handler, Received, Reply
 from tests.unit.engine.kinds.conftest import CallFactory, Serve
@@ -299,8 +298,9 @@ def test_the_environment_is_not_used(call: CallFactory, monkeypatch: pytest.Monk
 def test_endpoints_pass_the_guard(call: CallFactory) -> None:
     """An endpoint is no way around it."""
     for endpoint in ("http://169.254.169.254", "http://10.0.0.1:8000"):
-        with pytest.raises(OutboundRefused, match="cannot be called"):
+        with pytest.raises(NodeFailed, match="cannot be called") as caught:
             DynamoDb().run(call(KEYS | {"operation": "list", "endpoint": endpoint}))
+        assert caught.value.retryable is False
 
 
 @pytest.mark.parametrize(

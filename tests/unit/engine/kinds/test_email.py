@@ -6,6 +6,7 @@ import email
 import imaplib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,12 +23,11 @@ from shared.engine.connectors import imap as imap_connector
 from shared.engine.connectors.imap import Query, quoted, utf7
 from shared.engine.connectors.mail import Link, MailServer
 from shared.engine.connectors.received import Fetched, moment, shown, words
-from shared.engine.connectors.tunnel import tunnelled
+from shared.engine.connectors.tunnel import Tunnel, tunnelled
 from shared.engine.kinds.base import Call, Done, KindServices, NodeFailed
 from shared.engine.kinds.email_receive import EmailReceive
 from shared.engine.kinds.email_send import EmailSend
 from shared.kit import json
-from shared.outbound import OutboundRefused
 from tests.support.certificates import certificate
 from tests.support.mail import HOST, PASSWORD, USERNAME, Inbox, event_loop, imap_server, smtp_server
 from tests.unit.engine.kinds.conftest import CallFactory
@@ -64,6 +64,18 @@ def smtp(loop: asyncio.AbstractEventLoop, inbox: Inbox) -> Iterator[int]:
     """A server without TLS on a loopback port."""
     with smtp_server(loop, inbox) as port:
         yield port
+
+
+def gone() -> socket.socket:
+    """A connection that the other side has reset."""
+    with closing(socket.create_server((HOST, 0))) as listener:
+        connection = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    other.close()
+    with pytest.raises(ConnectionResetError):
+        connection.recv(1)
+    return connection
 
 
 def sent(made: Call) -> Any:
@@ -182,13 +194,21 @@ def test_an_idempotency_key_sends_once(call: CallFactory, smtp: int, inbox: Inbo
         ({"to": None}, "to parameter is required"),
         ({"to": "bob"}, "to holds no valid e-mail address: bob"),
         ({"to": "bob@example.net; cy@example.net"}, "to holds no valid e-mail address"),
+        *(({"to": text}, "to holds no valid e-mail address") for text in ("<", '"', "a@[", ":b>>;?", "a@b <a@[>")),
         ({"to": [5]}, "to must be an e-mail address or a list"),
         ({"to": [f"u{n}@example.net" for n in range(101)]}, "needs between 1 and 100 recipients"),
         ({"cc": "bob@example.net\nBcc: eve@example.net"}, "cc must be one line"),
         ({"from": "a@example.org, b@example.org"}, "from must be one e-mail address"),
         ({"username": "apikey"}, "from holds no valid e-mail address: apikey"),
         ({"subject": "Hi\r\nBcc: eve@example.net"}, "subject must be one line"),
+        ({"subject": "Hi\u2028there"}, "subject must be one line"),
+        ({"username": "ada\r\nx", "from": USERNAME}, "username and password must be one line"),
+        ({"password": "p\n"}, "username and password must be one line"),
         ({"headers": {"X-A": "1\nBcc: eve@example.net"}}, "the header X-A must be one line"),
+        ({"headers": {"X-A": "1\x85Bcc: eve@example.net"}}, "the header X-A must be one line"),
+        ({"headers": {"Message-ID": "<a@[>"}}, "the header Message-ID has a malformed value"),
+        ({"headers": {"Message-ID": "<ü@x>"}}, "the header Message-ID has a malformed value"),
+        ({"headers": {"Resent-To": "<"}}, "the header Resent-To has a malformed value"),
         ({"headers": {"X-A: 1\r\nBcc": "eve@example.net"}}, "must be one line"),
         ({"headers": {"X A": "1"}}, "X A is no name of a header"),
         ({"headers": {"bcc": "eve@example.net"}}, "the header bcc is set already"),
@@ -316,8 +336,19 @@ def test_private_addresses_are_refused_by_the_guard(call: CallFactory) -> None:
         (EmailSend(), MAIL | {"smtp_host": "10.0.0.1"}),
         (EmailReceive(), LOGIN | {"imap_host": "10.0.0.1"}),
     ):
-        with pytest.raises(OutboundRefused, match=r"10\.0\.0\.1:\d+ cannot be called"):
+        with pytest.raises(NodeFailed, match=r"10\.0\.0\.1:\d+ cannot be called") as caught:
             kind.run(call(params))
+        assert caught.value.retryable is False
+
+
+def test_a_server_that_hangs_up_at_once(call: CallFactory) -> None:
+    """A connection that is over before anything was said may be tried again."""
+    for kind, params in ((EmailSend(), MAIL), (EmailReceive(), LOGIN | {"imap_host": HOST})):
+        made = call(params)
+        services = SimpleNamespace(http=SimpleNamespace(connect=lambda *_, **__: gone()), wall_clock_limit_s=600.0)
+        with pytest.raises(NodeFailed, match=rf"connection to {HOST}:\d+: ") as caught:
+            kind.run(replace(made, services=cast(KindServices, services)))
+        assert caught.value.retryable is True
 
 
 @pytest.fixture
@@ -371,6 +402,18 @@ def test_strange_servers(call: CallFactory, talker: Any, kind: Any, greeting: by
     params = MAIL | {"imap_host": HOST, "smtp_port": port, "imap_port": port, "timeout": timeout}
     with pytest.raises(NodeFailed, match=message):
         kind.run(call(params))
+
+
+def test_half_a_reply_is_not_taken_for_an_answer() -> None:
+    """Where the connection was cut, that is the reason, whatever the library read into what came before."""
+    server = MailServer("mail.test", 587, "u", "p", "auto", False, 30.0)
+    for cut, message in (
+        ("no end within 30 s", "connection to mail.test:587: no end within 30 s"),
+        (None, "refused: 2"),
+    ):
+        tunnel = cast(Tunnel, SimpleNamespace(cut=cut))
+        with pytest.raises(NodeFailed, match=f"^{message}$"), server.explained(tunnel):
+            raise NodeFailed("refused: 2", retryable=False)
 
 
 def test_a_tunnel_delivers_what_was_written_before_its_end() -> None:
@@ -564,13 +607,21 @@ def test_modified_utf_7(name: str, written: str) -> None:
         ({"body_preview": "x"}, "body_preview must be a whole number"),
         ({"since": "yesterday"}, "since must be an RFC 3339 time"),
         ({"before": "2026-01-01T00:00:00"}, "before must be an RFC 3339 time"),
-        ({"username": "a\0b"}, "must not contain NUL"),
+        ({"username": "a\0b"}, "must be one line"),
     ],
 )
 def test_bad_search_parameters_are_named(call: CallFactory, params: Any, message: str) -> None:
     """Refused before anything is sent."""
     with pytest.raises(NodeFailed, match=message) as caught:
         EmailReceive().run(call(LOGIN | {"imap_host": "192.0.2.1"} | params))
+    assert caught.value.retryable is False
+
+
+@pytest.mark.parametrize("params", [{"password": 'x"\r\nA1 DELETE INBOX'}, {"username": "ada\r\nA1 LOGOUT"}])
+def test_credentials_are_no_commands(call: CallFactory, params: dict[str, str]) -> None:
+    """A line break in a credential, which would end the LOGIN command, is refused before anything is sent."""
+    with pytest.raises(NodeFailed, match="username and password must be one line") as caught:
+        EmailReceive().run(call(LOGIN | {"imap_host": "10.0.0.1"} | params))
     assert caught.value.retryable is False
 
 

@@ -19,7 +19,6 @@ from shared.engine.connectors.tunnel import TunnelPort
 from shared.engine.kinds.base import Done, NodeFailed
 from shared.engine.kinds.postgres import Postgres
 from shared.kit import json
-from shared.outbound import OutboundError, OutboundRefused
 from tests.support import postgres
 from tests.support.postgres import HOST, PASSWORD
 from tests.unit.engine.kinds.conftest import CallFactory
@@ -258,16 +257,18 @@ def test_nothing_of_the_machine_is_used(run: Run, monkeypatch: pytest.MonkeyPatc
 
 def test_private_addresses_are_refused_by_the_guard(call: CallFactory) -> None:
     """The database is reached the guarded way, localhost included unless the settings name it."""
-    with pytest.raises(OutboundRefused, match=r"10\.0\.0\.1:5432 cannot be called"):
+    with pytest.raises(NodeFailed, match=r"10\.0\.0\.1:5432 cannot be called") as caught:
         Postgres().run(call({"host": "10.0.0.1", "query": "SELECT 1"}))
+    assert caught.value.retryable is False
 
 
 def test_a_server_that_is_not_there(call: CallFactory) -> None:
     """A refused connection may be tried again."""
     with closing(socket.create_server((HOST, 0))) as listener:
         free = listener.getsockname()[1]
-    with pytest.raises(OutboundError, match=f"cannot connect to {HOST}:{free}"):
+    with pytest.raises(NodeFailed, match=f"cannot connect to {HOST}:{free}") as caught:
         Postgres().run(call({"host": HOST, "port": free, "query": "SELECT 1"}))
+    assert caught.value.retryable is True
 
 
 @pytest.mark.parametrize(
