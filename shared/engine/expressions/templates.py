@@ -15,6 +15,9 @@ VERBATIM = frozenset({"script", "condition_script", "processor_script", "hooks"}
 MOST_UNCLOSED = 4
 """After so many openings without an end the rest of a text is plain, which keeps the search linear."""
 
+LONGEST_EXPRESSION = 32 * 1024
+"""An opening whose end is further away has none; nobody writes such an expression, and the search holds up others."""
+
 Replace = Callable[[str, bool], Any]
 """(text, whether it is a mapping key) → what to put in its place."""
 
@@ -74,7 +77,7 @@ def expression_end(text: str, start: int) -> int | None:
     """
     closers = ["}"]
     position, after_value = start, False
-    while position < len(text):
+    while position < min(len(text), start + LONGEST_EXPRESSION):
         if closers[-1] == "`":
             literal = _LITERAL_TEXT.match(text, position)
             if literal is None:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.engine.expressions.templates import Expression, expression_end, found_in, parse, replace
+from shared.engine.expressions.templates import (
+    LONGEST_EXPRESSION,
+    Expression,
+    expression_end,
+    found_in,
+    parse,
+    replace,
+)  # fmt: skip
 
 
 def shown(text: str) -> list[str]:
@@ -89,6 +96,13 @@ def _timed(text: str) -> float:
     start = time.perf_counter()
     parse(text)
     return time.perf_counter() - start
+
+
+@pytest.mark.parametrize(("length", "expressions"), [(LONGEST_EXPRESSION - 1, 1), (LONGEST_EXPRESSION, 0)])
+def test_an_end_too_far_away_is_none(length: int, expressions: int) -> None:
+    """An expression longer than anybody writes is plain text."""
+    found = parse("${" + "1" * length + "}")
+    assert sum(isinstance(segment, Expression) for segment in found) == expressions
 
 
 def test_scripts_are_never_expanded() -> None:
