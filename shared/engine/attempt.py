@@ -220,10 +220,12 @@ class _Attempt:
         if isinstance(outcome, Wait) and redact(outcome.key) != outcome.key:
             raise NodeFailed("the key of a wait is shown to others and must not contain a secret", retryable=False)
         if isinstance(outcome, Done):
-            outcome = Done(redact(outcome.output), tuple(redact(list(outcome.actions))), usage=outcome.usage)
-        elif self._keep is not None and redact(self._keep) == self._keep:
-            # Parameters with a secret in them are made again rather than stored.
-            kept = self._keep
+            outcome = Done(redact(outcome.output), tuple(redact(list(outcome.actions))), usage=redact(outcome.usage))
+        else:
+            outcome = replace(outcome, state=redact(outcome.state))
+            if self._keep is not None and redact(self._keep) == self._keep:
+                # Parameters with a secret in them are made again rather than stored.
+                kept = self._keep
         return Result(outcome, self._rows(), redact(changed), redact(removed), kept)
 
     def failed(self, failure: Failure) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -15,8 +15,12 @@ SHORTEST = 4
 """Shorter values are left alone: they would blot out half of every text and protect nothing."""
 
 
+SHORTEST_INNER = 6
+"""As many characters of Base64 a secret inside a longer text must come to, alone, before they count as it."""
+
+
 class Redactor:
-    """Replaces secret values, plain or in the forms they travel in: JSON text, URLs, Base64."""
+    """Replaces secret values, plain or in the forms they travel in: JSON text, URLs, Base64 and inside it."""
 
     def __init__(self, values: Iterable[str]) -> None:
         self._values = frozenset(value for value in values if len(value) >= SHORTEST)
@@ -44,11 +48,25 @@ class Redactor:
 
 
 def _forms(value: str) -> Iterable[str]:
-    raw = value.encode("utf-8", "surrogatepass")
     yield value
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
-    yield json.dumps(value)[1:-1]
-    yield quote(raw, safe="")
-    yield quote_plus(raw)
-    yield base64.b64encode(raw).decode().rstrip("=")
-    yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    # Keys are pasted with line ends, and used without.
+    for written in {value, value.strip()}:
+        raw = written.encode("utf-8", "surrogatepass")
+        yield written
+        yield json.dumps(written, ensure_ascii=False)[1:-1]
+        yield json.dumps(written)[1:-1]
+        yield quote(raw, safe="")
+        # As encodeURIComponent writes it.
+        yield quote(raw, safe="!'()*")
+        yield quote_plus(raw)
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(raw).decode().rstrip("=")
+            yield from (form for form in _inside(raw, encode) if len(form) >= SHORTEST_INNER)
+
+
+def _inside(raw: bytes, encode: Callable[[bytes], bytes]) -> Iterable[str]:
+    """The characters of Base64 that ``raw`` alone decides inside a longer text, such as Basic authentication's."""
+    for before in range(3):
+        text = encode(b"\0" * before + raw).decode()
+        whole = (before + len(raw)) * 8 // 6
+        yield text[-(-before * 8 // 6) : whole]

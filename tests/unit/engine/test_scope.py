@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from shared.engine.kinds.base import Call, Done, ExecutionFacts, NodeFailed, Wait
+from shared.engine.kinds.base import Answer, Call, Done, ExecutionFacts, NodeFailed, Wait
 from shared.engine.scope import LazySecrets, ScopeFactory
 from shared.engine.state import Group, State, Token
 from shared.kit.errors import Unavailable
@@ -97,6 +98,26 @@ def test_the_key_of_a_wait_is_no_secret(world: World) -> None:
     world.settle()
     assert "must not contain a secret" in str(world.view(execution_id).error)
     assert "hunter22" not in str(world.facts(execution_id))
+
+
+def test_what_a_wait_keeps_holds_no_secret(world: World) -> None:
+    """The state of a node that waits is stored like its output."""
+    world.secret_values = {"KEY": "hunter22"}
+    states: list[Any] = []
+
+    def nap(call: Call) -> Wait:
+        return Wait(world.clock.now_ms() + 60_000, state={"said": [f"it is {call.scope.secrets['KEY']}"], "step": 1})
+
+    def wake(call: Call, answer: Answer) -> Done:
+        states.append(answer.state)
+        return Done(None)
+
+    world.kind("nap", nap, wake)
+    execution_id = world.start(node("n", "nap"))
+    world.settle()
+    assert "hunter22" not in str(world.facts(execution_id))
+    world.settle(61)
+    assert states == [{"said": ["it is [redacted]"], "step": 1}]
 
 
 def test_a_secret_that_comes_back_later(world: World) -> None:

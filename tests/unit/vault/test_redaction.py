@@ -4,6 +4,7 @@ import base64
 import json
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,30 @@ def test_every_form_a_secret_travels_in_is_taken_out() -> None:
         text = redactor.text(f"before {form} after")
         assert form not in text
         assert text.startswith("before [redacted]")
+
+
+@pytest.mark.parametrize("before", ["a:", "ab:", "abc:", "user@example.org:"])
+@pytest.mark.parametrize("after", ["", "x", ":more"])
+@pytest.mark.parametrize("secret", ["hunter22", "hunter22-", "hunter22-?", SECRET])
+def test_a_secret_inside_base64(before: str, after: str, secret: str) -> None:
+    """As in Basic authentication, wherever it begins; at most the bits that its neighbours share are left."""
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        text = Redactor([secret]).text(f"Basic {encode(f'{before}{secret}{after}'.encode()).decode()}")
+        start, mark, end = text.removeprefix("Basic ").partition("[redacted]")
+        assert mark, text
+        assert len(start) < len(before.encode()) * 4 / 3 + 2
+        assert len(end.rstrip("=")) < len(after.encode()) * 4 / 3 + 2
+
+
+def test_a_secret_that_was_pasted_with_a_line_end() -> None:
+    """It is used without the line end and taken out without it."""
+    assert Redactor(["hunter22\n"]).text("Bearer hunter22, hunter22\n") == "Bearer [redacted], [redacted]"
+    assert Redactor(["a \n"]).text("a b") == "a b"
+
+
+def test_as_scripts_write_urls() -> None:
+    """encodeURIComponent leaves marks alone that others encode."""
+    assert Redactor(["it's (me)!"]).text("?k=it's%20(me)!") == "?k=[redacted]"
 
 
 def test_json_is_searched_to_the_last_key() -> None:
