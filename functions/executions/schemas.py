@@ -30,7 +30,7 @@ _LOG: dict[str, Any] = {
 class RunRequest(BaseModel):
     """What a flow is run with; ``shared`` is another name of ``input``."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"input": {"key": "value"}}})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": {"key": "value"}}]})
 
     input: dict[str, Any] = Field(default={}, description="The run's input, an object.")
 
@@ -40,12 +40,14 @@ class StartedExecution(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "execution_id": _EXECUTION["id"],
-                "flow_id": _EXECUTION["flow_id"],
-                "status": "running",
-                "created_at": "2023-01-01T12:00:00.000Z",
-            }
+            "examples": [
+                {
+                    "execution_id": _EXECUTION["id"],
+                    "flow_id": _EXECUTION["flow_id"],
+                    "status": "running",
+                    "created_at": "2023-01-01T12:00:00.000Z",
+                }
+            ]
         }
     )
 
@@ -58,7 +60,7 @@ class StartedExecution(BaseModel):
 class ExecutionRow(BaseModel):
     """An execution in a list. ``duration`` is in whole milliseconds; what does not apply is left out."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _EXECUTION})
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXECUTION]})
 
     id: str
     flow_id: str
@@ -75,7 +77,7 @@ class ExecutionDetail(ExecutionRow):
     """One execution with its input, and its result once completed."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {**_EXECUTION, "input": {"key": "value"}, "result": {"output": "value"}}}
+        json_schema_extra={"examples": [{**_EXECUTION, "input": {"key": "value"}, "result": {"output": "value"}}]}
     )
 
     input: dict[str, Any] = {}
@@ -88,7 +90,7 @@ class ExecutionList(BaseModel):
     """A part of the list of executions, oldest first."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"executions": [_EXECUTION], "total": 1, "limit": 10, "offset": 0}}
+        json_schema_extra={"examples": [{"executions": [_EXECUTION], "total": 1, "limit": 10, "offset": 0}]}
     )
 
     executions: list[ExecutionRow]
@@ -100,7 +102,7 @@ class ExecutionList(BaseModel):
 class LogRow(BaseModel):
     """A line of an execution's log."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _LOG})
+    model_config = ConfigDict(json_schema_extra={"examples": [_LOG]})
 
     timestamp: str
     level: Level
@@ -113,7 +115,7 @@ class LogRow(BaseModel):
 class LogList(BaseModel):
     """A part of an execution's log in the order of time."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"logs": [_LOG], "total": 1, "limit": 10, "offset": 0}})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"logs": [_LOG], "total": 1, "limit": 10, "offset": 0}]})
 
     logs: list[LogRow]
     total: int
@@ -124,12 +126,12 @@ class LogList(BaseModel):
 class Signal(BaseModel):
     """What a waiting node gets as its answer: any object."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"example": {"approved": True}})
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{"approved": True}]})
 
 
 class Acknowledged(BaseModel):
     """That it was done."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"message": "Execution cancelled successfully"}})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Execution cancelled successfully"}]})
 
     message: str

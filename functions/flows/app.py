@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from functions.flows.schemas import (
+    EXAMPLE_YAML,
     CreateFlow,
     FlowDeleted,
     FlowDetail,
@@ -26,7 +27,7 @@ from shared.kit.clock import parse_rfc3339, rfc3339
 from shared.web.answers import answer, done, fitting, list_answer
 from shared.web.app import family_app, lambda_handler
 from shared.web.idempotency import idempotency_id
-from shared.web.operation import PAGING, operation, query, schema_of
+from shared.web.operation import PAGING, array_of, operation, query, schema_of
 from shared.web.paging import list_paging
 from shared.web.principals import CurrentPrincipal
 from shared.web.requests import RequestBody, RequestQuery, judged_first
@@ -39,9 +40,8 @@ router = APIRouter(tags=["flows"])
 _TAG = query("tag", description="Only flows that have exactly this tag.")
 _DETAIL = {
     "application/json": {"schema": schema_of(FlowDetail)},
-    "application/yaml": {"schema": {"type": "string"}},
+    "application/yaml": {"schema": {"type": "string"}, "example": EXAMPLE_YAML},
 }
-_FOUND = {"application/json": {"schema": {"type": "array", "items": schema_of(FlowFound)}}}
 
 
 def flow_row(flow: Definition) -> dict[str, Any]:
@@ -180,7 +180,9 @@ def patch_metadata(flow_id: str, principal: CurrentPrincipal, body: RequestBody)
 
 @router.post(
     "/api/v1/flows/search",
-    **operation("Search flows", request=FlowSearch, optional_body=True, answers={200: _FOUND}, errors=(400, 413)),
+    **operation(
+        "Search flows", request=FlowSearch, optional_body=True, answers={200: array_of(FlowFound)}, errors=(400, 413)
+    ),
 )
 def search_flows(principal: CurrentPrincipal, body: RequestBody) -> Response:
     """Flows that have everything asked for; a bare list, page by page."""

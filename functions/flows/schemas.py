@@ -24,7 +24,7 @@ def _moment(value: str) -> str:
     return value
 
 
-_YAML = """metadata:
+EXAMPLE_YAML = """metadata:
   name: "My Flow"
   version: "1.0.0"
 nodes:
@@ -48,7 +48,7 @@ _ROW = {
 
 
 def _example(**fields: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"example": fields})
+    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 Name = Annotated[str, Field(max_length=200), AfterValidator(_named)]
@@ -61,7 +61,7 @@ Moment = Annotated[str, AfterValidator(_moment)]
 class CreateFlow(WireModel):
     """A new flow; ``content`` and ``yaml`` are other names of ``definition``."""
 
-    model_config = _example(name="My Flow", description="A simple flow", definition=_YAML, tags=["production"])
+    model_config = _example(name="My Flow", description="A simple flow", definition=EXAMPLE_YAML, tags=["production"])
 
     name: Name
     definition: Definition
@@ -128,7 +128,7 @@ class FlowRow(BaseModel):
 class FlowDetail(FlowRow):
     """A flow with its definition, byte for byte."""
 
-    model_config = _example(**_ROW, definition=_YAML)
+    model_config = _example(**_ROW, definition=EXAMPLE_YAML)
 
     definition: str
 
@@ -157,6 +157,8 @@ class FlowList(BaseModel):
 
 class FlowVersion(BaseModel):
     """One version of a flow; ``revision`` counts from 1."""
+
+    model_config = _example(revision=1, version="1.0.0", created_at="2023-01-01T12:00:00.000Z")
 
     revision: int
     version: str

@@ -16,13 +16,12 @@ from shared.kit.settings import settings
 from shared.web.answers import answer
 from shared.web.app import family_app, lambda_handler
 from shared.web.docs import VERSION, docs_router
-from shared.web.operation import operation
+from shared.web.operation import array_of, operation
 
 router = APIRouter(tags=["system"])
 
 _HEALTH = operation("Whether the server answers", answers={200: Health}, security="none")
 _READY = operation("Whether the server can do its work", answers={200: Health, 503: Health}, security="none")
-_PLUGINS = {"application/json": {"schema": {"type": "array", "items": {"$ref": "#/components/schemas/Plugin"}}}}
 _CACHED = {"Cache-Control": "public, max-age=86400"}
 
 
@@ -99,7 +98,7 @@ def _plugins() -> list[dict[str, Any]]:
     ]
 
 
-_LIST = operation("List node types", answers={200: _PLUGINS}, security="none")
+_LIST = operation("List node types", answers={200: array_of(Plugin)}, security="none")
 _GET = operation("Get a node type", answers={200: Plugin}, errors=(404,), security="none")
 
 

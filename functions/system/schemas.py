@@ -12,7 +12,7 @@ class Health(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {"status": "ok", "time": "2026-01-01T12:00:00.000Z", "version": "0.1.0", "dependencies": {}}
+            "examples": [{"status": "ok", "time": "2026-01-01T12:00:00.000Z", "version": "0.1.0", "dependencies": {}}]
         }
     )
 
@@ -27,13 +27,15 @@ class Plugin(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "name": "delay",
-                "description": "Waits and passes its input on.",
-                "version": "0.1.0",
-                "author": "Signalbox",
-                "parameters": {"type": "object", "properties": {"duration": {"type": "string"}}},
-            }
+            "examples": [
+                {
+                    "name": "delay",
+                    "description": "Waits and passes its input on.",
+                    "version": "0.1.0",
+                    "author": "Signalbox",
+                    "parameters": {"type": "object", "properties": {"duration": {"type": "string"}}},
+                }
+            ]
         }
     )
 

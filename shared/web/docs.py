@@ -28,6 +28,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self';"
     " font-src 'self' data:; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_STYLE = "<style>body { margin: 0 }</style>"
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -62,13 +63,13 @@ def docs_router() -> APIRouter:
 
     @router.get("/docs")
     def swagger() -> Response:
-        head = '<link rel="stylesheet" href="/docs/assets/swagger-ui.css">'
+        head = f'<link rel="stylesheet" href="/docs/assets/swagger-ui.css">\n{_STYLE}'
         scripts = ("swagger-ui-bundle.js", "start.js")
         return _page(head, '<div id="viewer"></div>', scripts)
 
     @router.get("/redoc")
     def redoc() -> Response:
-        return _page("", '<redoc spec-url="/openapi.json"></redoc>', ("redoc.standalone.js",))
+        return _page(_STYLE, '<redoc spec-url="/openapi.json"></redoc>', ("redoc.standalone.js",))
 
     @router.get("/docs/assets/{name}")
     def asset(name: str) -> Response:

@@ -65,7 +65,8 @@ def render_error(path: str, error: SignalboxError, *, api: Api | None = None, re
     return _FORMS[api or api_of(path)](error, request_id)
 
 
-def _problem(path: str, error: SignalboxError, request_id: str) -> dict[str, Any]:
+def render_problem(path: str, error: SignalboxError, request_id: str) -> dict[str, Any]:
+    """The body of ``error`` as RFC 9457 has it."""
     body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(error.status).phrase, "status": error.status}
     body |= {"detail": error.message, "instance": path, "code": error.code, "request_id": request_id}
     return body | {"details": error.details} if error.details else body
@@ -88,7 +89,7 @@ def error_response(
 ) -> Response:
     """The whole answer for ``error``. Raised domain errors keep their message; an unknown fault shows none."""
     if PROBLEM in accept.lower():
-        body, media_type = _problem(path, error, request_id), PROBLEM
+        body, media_type = render_problem(path, error, request_id), PROBLEM
     else:
         body, media_type = render_error(path, error, api=api, request_id=request_id), "application/json"
     return Response(json.dumpb(body), error.status, error_headers(error), media_type)

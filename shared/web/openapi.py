@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from shared.kit import errors, json
 from shared.web.apis import Api
 from shared.web.app import literals_first
-from shared.web.errors import PROBLEM, error_headers, render_error
+from shared.web.errors import PROBLEM, error_headers, render_error, render_problem
 from shared.web.operation import ACTING_ORG, IDEMPOTENCY_KEY, MODELS
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -27,9 +27,29 @@ _EXAMPLE_PATHS = {
 }
 _RETRY_AFTER_S = 300
 
-_ABOUT = """One engine, one identity and one audit trail behind the public APIs of automated work.
+_ABOUT = """Write flows in YAML, run them durably, watch them live. The API is FlowRunner's.
 
-Sign up with `POST /api/v1/accounts` (`username`, `password`), then sign in with `POST /api/v1/auth/login`."""
+Sign up with `POST /api/v1/accounts` (`username`, `password`), sign in with `POST /api/v1/auth/login`, and send the
+token as `Authorization: Bearer …`. The WebSocket `/ws/executions/{execution_id}` shows an execution live. `/plugins`
+has the parameters of node types, `/schemas/flow.json` the JSON Schema of flow files."""
+
+_TAGS = {
+    "auth": "Sign in and out.",
+    "accounts": "Who may sign in.",
+    "secrets": "Values only flows of their account can read, as `${secrets.KEY}`.",
+    "flows": "Definitions: registered once, run as often as you like.",
+    "executions": "Runs of flows: watch, answer, pause, cancel.",
+    "system": "Health and node types; no credentials.",
+}
+"""In the order in which the viewers show them."""
+
+_PATH_PARAMETERS = {
+    "account_id": "The account's id, as a sign-in answers it.",
+    "flow_id": "The flow's id.",
+    "execution_id": "The execution's id.",
+    "key": "The secret's name, or the key of a wait.",
+    "name": "The node type, for example `http.request`.",
+}
 
 
 def document(routes: Iterable[BaseRoute], *, version: str, server: str = "") -> dict[str, Any]:
@@ -49,6 +69,7 @@ def document(routes: Iterable[BaseRoute], *, version: str, server: str = "") -> 
     made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "Signalbox", "version": version, "description": _ABOUT, "license": _LICENSE},
+        "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": paths,
         "components": {"schemas": _schemas(paths), "responses": _error_responses(paths), "securitySchemes": _SECURITY},
     }
@@ -79,7 +100,8 @@ def _operation(route: APIRoute, method: str) -> dict[str, Any]:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    described = {"description": _PATH_PARAMETERS[name]} if name in _PATH_PARAMETERS else {}
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} | described
 
 
 def _schemas(paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -111,15 +133,16 @@ def _error_responses(paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _error_response(name: str) -> dict[str, Any]:
     api, _, status = name.rpartition("-")
     error = _example_error(int(status))
-    body = render_error(
-        _EXAMPLE_PATHS[Api(api)], error, api=Api(api), request_id="0198c0de-0000-7000-8000-000000000000"
-    )
+    path, request_id = _EXAMPLE_PATHS[Api(api)], "0198c0de-0000-7000-8000-000000000000"
     described = {
         header: {"schema": {"type": "string"}, "example": value} for header, value in error_headers(error).items()
     }
     content = {
-        "application/json": {"schema": {"type": "object"}, "example": body},
-        PROBLEM: {"schema": {"type": "object"}},
+        "application/json": {
+            "schema": {"type": "object"},
+            "example": render_error(path, error, api=Api(api), request_id=request_id),
+        },
+        PROBLEM: {"schema": {"type": "object"}, "example": render_problem(path, error, request_id)},
     }
     made: dict[str, Any] = {"description": HTTPStatus(int(status)).phrase, "content": content}
     return made | {"headers": described} if described else made

@@ -27,6 +27,12 @@ def schema_of(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
+def array_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The answer that is a bare array of the model, with the model's example as its only row."""
+    examples = model.model_json_schema().get("examples", [])[:1]
+    return {"application/json": {"schema": {"type": "array", "items": schema_of(model)}, "example": examples}}
+
+
 def query(name: str, kind: str = "string", description: str = "", **schema: Any) -> dict[str, Any]:
     """An optional query parameter."""
     return {
