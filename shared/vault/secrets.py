@@ -12,7 +12,6 @@ from shared.kit.errors import Forbidden, InvalidRequest, NotFound
 from shared.store.models.vault import SecretRecord, account_scope, secret_pk
 from shared.store.transaction import ConditionFailed, Transaction, put_if_absent, read
 from shared.vault.envelope import Envelope
-from shared.vault.redaction import Redactor
 
 if TYPE_CHECKING:
     from shared.identity import Departure, Principal
@@ -94,10 +93,6 @@ class Secrets:
     def values(self, account_id: str) -> Mapping[str, str]:
         """Key and value of every secret of the account, for its own executions."""
         return {record.sk: self._open(account_id, record) for record in self._records(account_id)}
-
-    def redactor(self, account_id: str) -> Redactor:
-        """Takes the account's secret values out of texts and JSON."""
-        return Redactor(self.values(account_id).values())
 
     def forget(self, departure: Departure) -> None:
         """Remove everything of an account that goes: first the key that opens it."""

@@ -23,6 +23,8 @@ from shared.kit import clock, json
 
 DEFAULT_STEPS = 10
 MOST_STEPS = 100
+LARGEST_CONVERSATION = 4 * 1024 * 1024
+"""Bytes of JSON text; every step sends all of it again, and a waiting node keeps it."""
 HANDOVER_MS = 2_000
 """How long the loop rests when it leaves a process: longer than what is waited for inside one."""
 
@@ -96,6 +98,8 @@ class _Loop:
             if completion.content:
                 progress.thinking.append(completion.content)
             progress.messages += [self._run_tool(progress, tool_call) for tool_call in calls]
+            if json.size(progress.messages) > LARGEST_CONVERSATION:
+                raise NodeFailed("the agent's conversation is larger than 4 MB; ask for less", retryable=False)
         raise NodeFailed(f"the agent did not finish within {self._most} steps; raise max_steps or ask for less")
 
     def _must_leave(self) -> bool:

@@ -1,7 +1,7 @@
 """What a node kind is: one file beside this one, registered by name.
 
-A kind gets a :class:`Call` (everything one attempt may see) and answers an :class:`Outcome`, or raises :class:`NodeFailed`.
-It keeps no state of its own: what must outlive the call travels in ``Wait.state``.
+A kind gets a :class:`Call` (everything one attempt may see) and answers an :class:`Outcome`, or raises
+:class:`NodeFailed`. It keeps no state of its own: what must outlive the call travels in ``Wait.state``.
 """
 
 from __future__ import annotations
@@ -171,7 +171,10 @@ Outcome = Done | Wait
 
 
 class NodeFailed(Exception):
-    """The attempt failed. ``retryable`` says whether the author's retry applies; ``actions`` are candidate error edges in order."""
+    """The attempt failed. ``retryable`` says whether the author's retry applies.
+
+    ``actions`` are candidate error edges in order.
+    """
 
     def __init__(
         self, message: str, *, retryable: bool = True, actions: tuple[str, ...] = ("error",), output: Any = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from shared.engine.kinds.base import NodeFailed
+from shared.kit import json
 
 KEY = "_key"
 """Where a found object carries the key it is stored under."""
@@ -17,25 +19,41 @@ FILTER = {
 SORT = {"type": "string", "description": "A field to sort by; a leading minus sorts from the highest."}
 LIMIT = {"type": "integer", "minimum": 0, "description": "How many at most; 0 is no limit."}
 
+LARGEST_MATCH = 16 * 1024 * 1024
+"""Bytes of JSON text that the values which pass a filter may have together."""
+
 _ABSENT = object()
 
 
 def select(pairs: Iterable[tuple[str, Any]], params: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The object values that pass ``params["filter"]``, each with its key as ``_key``, sorted and limited.
 
-    Without ``sort`` the order of ``pairs`` stays. Values that are no objects are left out.
+    Without ``sort`` the order of ``pairs`` stays. Values that are no objects are left out. Raises NodeFailed when too
+    much passes.
     """
     passes = _filter(params.get("filter"))
-    found = [shown for key, value in pairs if isinstance(value, dict) and passes(shown := value | {KEY: key})]
-    sort, limit = params.get("sort"), whole(params.get("limit") or 0, "limit")
-    if sort:
-        if not isinstance(sort, str):
+    passing = (shown for key, value in pairs if isinstance(value, dict) and passes(shown := value | {KEY: key}))
+    sort, limit = params.get("sort"), whole(params.get("limit") or 0, "limit") or None
+    if not sort:
+        return list(_bounded(itertools.islice(passing, limit)))
+    if not isinstance(sort, str):
+        raise NodeFailed(
+            "sort must be the name of a field, with a leading minus to sort from the highest", retryable=False
+        )
+    field = sort.removeprefix("-")
+    found = sorted(_bounded(passing), key=lambda value: _rank(value.get(field, _ABSENT)), reverse=sort.startswith("-"))
+    return found[:limit]
+
+
+def _bounded(values: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    size = 0
+    for value in values:
+        size += json.size(value)
+        if size > LARGEST_MATCH:
             raise NodeFailed(
-                "sort must be the name of a field, with a leading minus to sort from the highest", retryable=False
+                f"more than {LARGEST_MATCH // 2**20} MB of values match; narrow the filter", retryable=False
             )
-        field = sort.removeprefix("-")
-        found.sort(key=lambda value: _rank(value.get(field, _ABSENT)), reverse=sort.startswith("-"))
-    return found[:limit] if limit else found
+        yield value
 
 
 def whole(value: Any, name: str, *, least: int = 0, most: int = 2**53) -> int:

@@ -30,6 +30,9 @@ class Join(NodeKind):
 
     def run(self, call: Call) -> Outcome:
         outputs = call.scope.shared.get("mapper_results") or []
+        # Scripts may write to shared what they like.
+        if not isinstance(outputs, list):
+            raise NodeFailed("shared.mapper_results must be a list", retryable=False)
         match call.params.get("format", "array"):
             case "array":
                 return Done(outputs)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
+from urllib.parse import urlsplit
 
 from shared.engine.kinds.base import Call, NodeFailed
 from shared.engine.kinds.scripting import DURATION, text_of
@@ -60,13 +62,13 @@ def chat_request(call: Call, messages: Sequence[Mapping[str, Any]], tools: Seque
     provider = text_of(params.get("provider") or "openai").lower()
     if provider not in PROVIDERS:
         raise NodeFailed(f"unknown provider {provider}; use openai, anthropic or generic", retryable=False)
-    base_url = options.get("base_url") or options.get("endpoint") or params.get("base_url")
-    if provider == "generic" and not base_url:
+    base_url = _base_url(options.get("base_url") or options.get("endpoint") or params.get("base_url"))
+    if provider == "generic" and base_url is None:
         raise NodeFailed("base_url parameter is required with provider generic", retryable=False)
     return ChatRequest(
         provider=provider,
         api_key=_key(call),
-        base_url=text_of(base_url) if base_url else None,
+        base_url=base_url,
         model=text_of(call.require("model")),
         messages=messages,
         temperature=_number(params.get("temperature", DEFAULT_TEMPERATURE), "temperature"),
@@ -99,6 +101,17 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     if "parameters" not in function and schema is not None:
         function = {name: value for name, value in function.items() if name != "input_schema"} | {"parameters": schema}
     return {"type": "function", "function": function}
+
+
+def _base_url(value: Any) -> str | None:
+    if not value:
+        return None
+    text = text_of(value).strip()
+    try:
+        urlsplit(text)
+    except ValueError:
+        raise NodeFailed("base_url must be an http or https address", retryable=False) from None
+    return text
 
 
 def _key(call: Call) -> str:
@@ -154,9 +167,12 @@ def _number(value: Any, name: str) -> float | None:
     if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
         return value
     try:
-        return float(value) if isinstance(value, str) else _no_number(name)
+        number = float(value) if isinstance(value, str) else math.nan
     except ValueError:
-        return _no_number(name)
+        number = math.nan
+    if not math.isfinite(number):
+        raise NodeFailed(f"{name} must be a number", retryable=False)
+    return number
 
 
 def _positive(value: Any, name: str) -> int | None:
@@ -164,7 +180,3 @@ def _positive(value: Any, name: str) -> int | None:
     if number is not None and (number < 1 or number != int(number)):
         raise NodeFailed(f"{name} must be a whole number from 1", retryable=False)
     return None if number is None else int(number)
-
-
-def _no_number(name: str) -> NoReturn:
-    raise NodeFailed(f"{name} must be a number", retryable=False) from None

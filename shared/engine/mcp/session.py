@@ -13,13 +13,15 @@ from typing import Any, Protocol
 
 from shared.engine.kinds.base import NodeFailed
 from shared.engine.mcp import stateless
-from shared.kit import clock
+from shared.kit import clock, json
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 """What can be agreed on in a handshake, the preferred one first."""
 
 CLIENT = {"name": "signalbox", "version": "1"}
 MOST_PAGES = 100
+LARGEST_LIST = 5 * 1024 * 1024
+"""Bytes of JSON text that the entries of all pages may have together: as many as one answer."""
 
 METHOD_NOT_FOUND = -32601
 _PERMANENT = frozenset({-32700, -32600, -32602, -32002, *stateless.UNDERSTOOD_ERRORS})
@@ -123,10 +125,15 @@ class Session:
         """The result of a list request with the entries of all its pages under ``name``."""
         entries: list[Any] = []
         cursor: dict[str, Any] = {}
+        size = 0
         for _ in range(MOST_PAGES):
             result = self.call(method, cursor)
             page = result.get(name)
-            entries += [entry for entry in page if isinstance(entry, dict)] if isinstance(page, list) else []
+            found = [entry for entry in page if isinstance(entry, dict)] if isinstance(page, list) else []
+            entries += found
+            size += json.size(found)
+            if size > LARGEST_LIST:
+                raise NodeFailed(f"MCP server lists more than 5 MB of {name}", retryable=False)
             if not result.get("nextCursor"):
                 return {name: entries}
             cursor = {"cursor": result["nextCursor"]}

@@ -81,13 +81,12 @@ def test_the_store_never_sees_a_value(secrets: Secrets, ada: Principal, store: E
     assert "the-value-itself" not in str(store._make_api_call("Scan", {"TableName": "signalbox-vault"}))
 
 
-def test_executions_get_values_and_a_redactor(secrets: Secrets, ada: Principal) -> None:
+def test_executions_get_values(secrets: Secrets, ada: Principal) -> None:
     """All of the account's own, none of anybody else's."""
     secrets.put(ada, "ada", "A", "value-one")
     secrets.put(ada, "ada", "B", "value-two")
     assert secrets.values("ada") == {"A": "value-one", "B": "value-two"}
     assert secrets.values("bob") == {}
-    assert secrets.redactor("ada").text("value-one value-three") == "[redacted] value-three"
 
 
 def test_a_departure_leaves_nothing(secrets: Secrets, ada: Principal, store: EmbeddedEngine) -> None:

@@ -125,6 +125,15 @@ def test_too_many_steps(call: CallFactory, serve: Serve) -> None:
     assert len(server.received) == 2
 
 
+def test_a_conversation_has_an_end(call: CallFactory, serve: Serve) -> None:
+    """A server that answers megabytes with every step does not fill the process."""
+    server = serve(lambda request: Reply(openai_answer("x" * 1_500_000, time_call("c"))))
+    with pytest.raises(NodeFailed, match="conversation is larger than 4 MB") as caught:
+        run(call(params(server)))
+    assert caught.value.retryable is False
+    assert len(server.received) == 3
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -97,6 +97,15 @@ def test_a_list_without_end_is_given_up(call: CallFactory, serve: Serve) -> None
         run(call({"connectionType": "http", "url": f"{serve(mcp).url}/mcp", "operation": "listTools"}))
 
 
+def test_a_list_is_no_larger_than_an_answer(call: CallFactory, serve: Serve) -> None:
+    """Pages that each fit into an answer do not add up to more than a process holds."""
+    entry = {"name": "x" * 2_000_000}
+    mcp = StreamableServer({"tools/list": {"result": {"tools": [entry], "nextCursor": "c"}}})
+    with pytest.raises(NodeFailed, match="more than 5 MB of tools") as caught:
+        run(call({"connectionType": "http", "url": f"{serve(mcp).url}/mcp", "operation": "listTools"}))
+    assert caught.value.retryable is False
+
+
 # Streamable HTTP
 
 

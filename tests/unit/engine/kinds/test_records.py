@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shared.engine.kinds import records
 from shared.engine.kinds.base import NodeFailed
 from shared.engine.kinds.records import key_of, same, select, whole
 
@@ -51,6 +52,17 @@ def keys(**params: Any) -> list[str]:
 def test_filters(condition: Any, found: str) -> None:
     """Only objects are found, and only those that pass every condition."""
     assert "".join(keys(filter=condition)) == found
+
+
+@pytest.mark.parametrize("params", [{}, {"sort": "n"}, {"sort": "n", "limit": 1}])
+def test_no_more_is_gathered_than_fits(monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]) -> None:
+    """An account's values, all together, may be larger than a process; what is left out by filter or limit is free."""
+    monkeypatch.setattr(records, "LARGEST_MATCH", 60)
+    with pytest.raises(NodeFailed, match="match; narrow the filter") as caught:
+        select(STORED, params)
+    assert caught.value.retryable is False
+    assert len(select(STORED, params | {"filter": {"n": True}})) == 1
+    assert len(select(STORED, {"limit": 1})) == 1
 
 
 def test_order_and_limit() -> None:

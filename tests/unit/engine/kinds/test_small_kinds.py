@@ -27,6 +27,35 @@ def test_kinds_without_work(call: CallFactory, kind: str, value: Any, output: An
     assert found.run(call({}, value)) == Done(output)
 
 
+@pytest.mark.parametrize(
+    ("params", "brought", "output"),
+    [
+        ({}, [1, {"branch": "b"}], [1, {"branch": "b"}]),
+        ({"format": "array"}, None, []),
+        ({"format": "object"}, ["x", "y"], {"result_0": "x", "result_1": "y"}),
+        ({"format": "map"}, ["x", {"branch": "b"}, {"branch": 2}],
+         {"branch_0": "x", "b": {"branch": "b"}, "branch_2": {"branch": 2}}),
+    ],
+)  # fmt: skip
+def test_join_gathers_what_the_branches_brought(
+    call: CallFactory, params: dict[str, Any], brought: Any, output: Any
+) -> None:
+    """As a list, numbered, or by each output's own name."""
+    kind = registry().get("join")
+    assert kind is not None
+    assert kind.run(call(params, shared={"mapper_results": brought})) == Done(output)
+
+
+@pytest.mark.parametrize(("params", "brought"), [({"format": "set"}, []), ({"format": "map"}, 5), ({}, {"a": 1})])
+def test_what_join_cannot_gather(call: CallFactory, params: dict[str, Any], brought: Any) -> None:
+    """Another format, or what a script put in the place of the list, fails the node for good."""
+    kind = registry().get("join")
+    assert kind is not None
+    with pytest.raises(NodeFailed, match="must be") as caught:
+        kind.run(call(params, shared={"mapper_results": brought}))
+    assert caught.value.retryable is False
+
+
 def test_parallel_batch_is_its_script(call: CallFactory) -> None:
     """The value of processor_script, which is required."""
     kind = registry().get("parallel_batch")
