@@ -72,7 +72,11 @@ class OutboundClient:
         request = outgoing(method, parse_url(url), headers, body)
         for _ in range(MAX_REDIRECTS + 1):
             raw = self._send(request, deadline)
-            following = request.redirected(raw.status, raw.headers.get("location")) if follow_redirects else None
+            try:
+                following = request.redirected(raw.status, raw.headers.get("location")) if follow_redirects else None
+            except OutboundError:
+                raw.close()
+                raise
             if following is None:
                 break
             raw.close()

@@ -11,6 +11,7 @@ from requests import PreparedRequest
 from shared.outbound.errors import OutboundRefused
 from shared.outbound.urls import Target, follow
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_METHODS = frozenset({"CONNECT", "TRACE", "TRACK"})
 
@@ -77,8 +78,8 @@ def outgoing(method: str, target: Target, headers: Mapping[str, str] | None, bod
     for name, value in (headers or {}).items():
         if not _TOKEN.fullmatch(name):
             raise OutboundRefused("a header name may contain only letters, digits and hyphens")
-        if any(mark in value for mark in "\r\n\0"):
-            raise OutboundRefused(f"the header {name} contains a line break")
+        if _CONTROL.search(value):
+            raise OutboundRefused(f"the header {name} contains a line break or another control character")
         if name.lower() in _OWN_HEADERS:
             continue
         for default in [known for known in complete if known.lower() == name.lower()]:

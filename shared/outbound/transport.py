@@ -23,8 +23,11 @@ from shared.kit import clock
 from shared.outbound.sockets import DeadlineSocket, DeadlineTlsSocket, open_socket, remaining, tls_context
 from shared.outbound.urls import Target
 
-POOLS = 128
-CONNECTIONS = 32
+POOLS = 64
+CONNECTIONS = 8
+"""How many connections rest for one server, and for how many servers: together half of what a process may usually open.
+More may be in use."""
+
 IDLE_S = 60.0
 """A connection idle for longer is not used again: routers forget it without a word."""
 

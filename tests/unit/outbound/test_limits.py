@@ -5,6 +5,7 @@ import zlib
 import pytest
 
 from shared.outbound import OutboundClient, OutboundError, OutboundPolicy, OutboundRefused
+from shared.outbound.transport import CONNECTIONS, POOLS
 from tests.support.time import HeldClock, clock
 from tests.unit.outbound.conftest import Connection, MakeClient, Script, Serve
 
@@ -105,6 +106,27 @@ def test_a_connection_is_not_kept_for_long(serve: Serve, client: MakeClient) -> 
         held.advance(61)
         http.request("GET", server.url())
     assert len(server.connections) == 2
+
+
+def test_only_some_connections_are_kept(serve: Serve, client: MakeClient) -> None:
+    """As many as needed work side by side, but what rests stays far below the files a process may open."""
+    together, closed = threading.Barrier(CONNECTIONS + 2), threading.Semaphore(0)
+
+    def script(connection: Connection) -> None:
+        connection.request()
+        together.wait(10)
+        connection.answer()
+        connection.request()
+        closed.release()
+
+    server, http = serve(script), client()
+    callers = [threading.Thread(target=http.request, args=("GET", server.url())) for _ in range(CONNECTIONS + 2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert closed.acquire(timeout=10) and closed.acquire(timeout=10)
+    assert POOLS * CONNECTIONS <= 512
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from shared.outbound import OutboundRefused
@@ -98,3 +100,20 @@ def test_credentials_stay_with_their_origin(
     assert target.requests[-1][0] == "GET /end HTTP/1.1"
     assert {name for name in SECRETS if name.lower() in fields} == (set(SECRETS) if kept else set())
     assert all(fields[name.lower()] == value for name, value in HARMLESS.items())
+
+
+def test_a_refused_redirect_leaves_no_connection(serve: Serve, client: MakeClient) -> None:
+    """It is closed at once, however long the error is kept."""
+    closed = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.answer(b"moved", status="302 Found", headers=["Location: ftp://files.test/"])
+        connection.request()
+        closed.set()
+
+    http = client()
+    with pytest.raises(OutboundRefused, match="only http and https") as caught:
+        http.request("GET", serve(script).url())
+    assert caught.value.__traceback__ is not None
+    assert closed.wait(10)
