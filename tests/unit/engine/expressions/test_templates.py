@@ -93,9 +93,9 @@ def test_hostile_text_costs_linear_time(piece: str) -> None:
 
 
 def _timed(text: str) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     parse(text)
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 @pytest.mark.parametrize(("length", "expressions"), [(LONGEST_EXPRESSION - 1, 1), (LONGEST_EXPRESSION, 0)])
