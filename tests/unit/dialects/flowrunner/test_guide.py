@@ -1,4 +1,4 @@
-"""``docs/flows.md``: what it shows compiles, and it leaves nothing out."""
+"""``docs/flows.md`` and the README: what they show compiles, and the guide leaves nothing out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import yaml
 from shared.dialects.flowrunner import FlowRunnerDialect
 from shared.engine.kinds.base import Registry
 
-GUIDE = (Path(__file__).resolve().parents[4] / "docs" / "flows.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).resolve().parents[4]
+GUIDE, README = ((ROOT / name).read_text(encoding="utf-8") for name in ("docs/flows.md", "README.md"))
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", README + GUIDE, re.MULTILINE | re.DOTALL)
 SECTIONS = re.findall(r"^### ([^\n]*)\n(.*?)(?=^##|\Z)", GUIDE, re.MULTILINE | re.DOTALL)
 
 
@@ -61,6 +62,6 @@ def test_every_type_is_shown_with_all_its_parameters(kinds: Registry) -> None:
 
 def test_links_lead_somewhere() -> None:
     """Every ruling the guide points to exists."""
-    rulings = (Path(__file__).resolve().parents[4] / "docs" / "rulings.md").read_text(encoding="utf-8")
+    rulings = (ROOT / "docs" / "rulings.md").read_text(encoding="utf-8")
     for anchor in re.findall(r"rulings\.md#([\w-]+)", GUIDE):
         assert f"\n## {anchor}\n" in rulings
