@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from shared.engine.kinds.base import Call, Done, NodeFailed, NodeKind, Outcome
 from shared.engine.kinds.scripting import text_of
+from shared.engine.kinds.secrecy import without_secrets
 from shared.kit.errors import SignalboxError
 
 OPERATIONS = ("schedule", "list", "get", "delete")
@@ -63,6 +64,11 @@ def _schedule(call: Call) -> dict[str, Any]:
         "node_id": _text(given.get("node_id") or call.node.name, "node_id"),
         "payload": given["payload"] if given.get("payload") is not None else {},
     }
+    if without_secrets(call, spec) != spec:
+        message = (
+            "a job must not contain a secret, because its runs show it; let the scheduled flow read it from secrets"
+        )
+        raise NodeFailed(message, retryable=False)
     row = call.services.schedules.create(call.execution, spec)
     made = {"job_id": row["id"], "entry_id": row["entry_id"]}
     return made | {"schedule": row["schedule"], "next_run_time": row["next_run_time"]}

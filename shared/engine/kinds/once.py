@@ -8,9 +8,8 @@ from typing import Any
 
 from shared.engine.kinds.base import Call, Done, NodeFailed
 from shared.engine.kinds.scripting import DURATION, seconds, text_of
-from shared.engine.scope import LazySecrets
+from shared.engine.kinds.secrecy import without_secrets
 from shared.kit import json
-from shared.vault import Redactor
 
 DEFAULT_TTL_S = 24 * 3600.0
 ONCE_PARAMETERS: dict[str, Any] = {
@@ -37,7 +36,7 @@ def once(call: Call, work: Callable[[], Done]) -> Done:
         return Done(stored["output"], tuple(stored["actions"]))
     done = work()
     if ttl_s > 0:
-        result = {"output": _without_secrets(call, done.output), "actions": list(done.actions)}
+        result = {"output": without_secrets(call, done.output), "actions": list(done.actions)}
         call.services.operations.put(call.execution.org_id, key, result, ttl_s)
     return done
 
@@ -52,13 +51,6 @@ def operation(call: Call) -> str | None:
     facts = call.execution
     parts = [facts.account_id, facts.definition_id, call.node.name, text_of(given)]
     return hashlib.sha256(json.dumpb(parts)).hexdigest()
-
-
-def _without_secrets(call: Call, output: Any) -> Any:
-    """As the journal keeps it: what the execution read from the vault is not stored in plain."""
-    secrets = call.scope.secrets
-    known = secrets.loaded if isinstance(secrets, LazySecrets) else secrets
-    return Redactor(known.values()).value(output)
 
 
 def _ttl(call: Call) -> float:

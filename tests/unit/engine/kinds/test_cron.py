@@ -143,3 +143,13 @@ def test_what_the_schedules_refuse(run: Run, jobs: Jobs, error: SignalboxError, 
     with pytest.raises(NodeFailed) as caught:
         run({"schedule": "x"})
     assert (caught.value.message, caught.value.retryable) == (error.message, retryable)
+
+
+def test_a_job_holds_no_secret(run: Run, jobs: Jobs) -> None:
+    """The job and the input of its runs are shown, so the node fails for good and says what to do instead."""
+    scope = Scope(secrets={"KEY": "hunter22"})
+    with pytest.raises(NodeFailed, match=r"must not contain a secret, .* let the scheduled flow read it") as caught:
+        run({"schedule": "0 3 * * *", "payload": {"headers": ["Bearer hunter22"]}}, scope=scope)
+    assert caught.value.retryable is False and jobs.asked == []
+    run({"schedule": "0 3 * * *", "payload": {"headers": ["Bearer other"]}}, scope=scope)
+    assert len(jobs.asked) == 1
