@@ -28,7 +28,8 @@ router = APIRouter(tags=["auth"])
 def login(request: Request, body: RequestBody) -> Response:
     """Sign in with `username` (a user name or e-mail address) or with `email`, and `password`.
 
-    After five failures in a row the name is locked for five minutes, whether or not an account has it.
+    After some failures in a row (five, unless the deployment says otherwise) the name is locked for a while (five
+    minutes), whether or not an account has it.
     """
     name, password = _login_name(request, body)
     return answer(session_row(services().identity.sessions.login(name, password)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from functions.executions.rows import ANSWER_BYTES, take
+from functions.executions.rows import take
 from functions.executions.schemas import (
     Acknowledged,
     ExecutionDetail,
@@ -23,7 +23,7 @@ from shared.engine.ports import DefinitionRef
 from shared.identity.principal import Principal
 from shared.kit.clock import rfc3339
 from shared.kit.errors import InvalidRequest, NotFound
-from shared.web.answers import answer, done, list_answer
+from shared.web.answers import ANSWER_BYTES, answer, done, list_answer
 from shared.web.app import family_app, lambda_handler
 from shared.web.idempotency import idempotency_id
 from shared.web.operation import PAGING, operation, query
@@ -36,7 +36,7 @@ router = APIRouter(tags=["executions"])
 _STATUS = query(
     "status", description="Only executions of this status.", enum=["running", "completed", "failed", "canceled"]
 )
-LEGACY = "Cancelled; answered to the command line client's dialect."
+LEGACY = "Cancelled; answered to the command line client."
 _FLOW = query("flow_id", description="Only executions of this flow.")
 _LEVEL = query("level", description="Only rows of exactly this level.", enum=list(projection.LEVELS))
 

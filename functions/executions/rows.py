@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.kit import json
+from shared.web.answers import ANSWER_BYTES
 from shared.web.requests import Paging
-
-ANSWER_BYTES = 5 * 1024 * 1024
-"""Largest answer; a list ends early rather than exceed it."""
 
 Row = dict[str, Any]
 

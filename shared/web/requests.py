@@ -127,10 +127,6 @@ class Query:
         """The parameter as it came; None if absent."""
         return self._values.get(name)
 
-    def texts(self, name: str) -> list[str]:
-        """Every value of a repeatable parameter."""
-        return self._values.getlist(name)
-
     def integer(self, name: str, default: int, *, least: int) -> int:
         """The parameter as an integer of at least ``least``. Raises InvalidRequest."""
         text = self._values.get(name)
