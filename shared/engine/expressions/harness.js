@@ -7,6 +7,7 @@
   const { apply } = Reflect;
   const { defineProperty, setPrototypeOf, create, keys, hasOwn } = Object;
   const { isArray } = Array;
+  const { isInteger } = Number;
   const { then } = Promise.prototype;
   const { slice } = String.prototype;
   const { join } = Array.prototype;
@@ -110,7 +111,8 @@
 
   function asText(value) {
     if (value === undefined || value === null) return "\"\"";
-    if (typeof value === "number" && value - value === 0) return stringify(value);
+    // Whole numbers go back as such, so that those beyond 2 ** 53 get their last digits; others are text as JavaScript has it.
+    if (isInteger(value)) return stringify(value);
     if (typeof value === "bigint") return apply(bigToString, value, []);
     if (typeof value === "symbol") return stringify(apply(symbolToString, value, []));
     if (typeof value !== "object" && typeof value !== "function") return stringify("" + value);

@@ -280,6 +280,7 @@ def test_several_expressions_at_once(js: JavaScript) -> None:
         ("${input.list}!", "[1,2]!"),
         ("x${input.nested}", 'x{"deep":{"x":"y"}}'),
         ("${true} ${1.5} ${1e21} ${'s'}", "true 1.5 1e+21 s"),
+        ("${0.00001} ${1e-7} ${-2.5e-7} ${1 / 3}", "0.00001 1e-7 -2.5e-7 0.3333333333333333"),
         ("at ${new Date(0)}", "at 1970-01-01T00:00:00.000Z"),
         ("${() => 1}.", "."),
         ("${NaN} ${10n}", "NaN 10"),
