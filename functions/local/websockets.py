@@ -10,7 +10,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from functions.channels.protocol import Handshake, admit, begin, disconnect, receive
-from shared.adapters.embedded.sockets import Socket, Sockets
+from shared.adapters.embedded.sockets import TRY_AGAIN_LATER, Socket, Sockets
 from shared.kit import ids
 from shared.kit.errors import SignalboxError
 from shared.kit.logging import logger
@@ -50,9 +50,22 @@ async def _serve(websocket: WebSocket, sockets: Sockets) -> None:
     try:
         await run_in_threadpool(begin, admission)
         await _until_closed(websocket, socket)
+    except SignalboxError as error:
+        log.warning("connection ended by the server", extra={"reason": str(error)})
+        # The client may be gone as well.
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+            await websocket.close(TRY_AGAIN_LATER, error.message)
     finally:
         sockets.remove(handshake.connection_id)
-        await run_in_threadpool(disconnect, handshake.connection_id)
+        await run_in_threadpool(_forget, handshake.connection_id)
+
+
+def _forget(connection_id: str) -> None:
+    try:
+        disconnect(connection_id)
+    except SignalboxError as error:
+        # What listens for a connection that is gone is found out by whoever sends to it, and lapses anyway.
+        log.warning("connection not forgotten yet", extra={"reason": str(error)})
 
 
 async def _refuse(websocket: WebSocket, error: SignalboxError) -> None:
