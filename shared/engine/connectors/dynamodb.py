@@ -161,14 +161,17 @@ class Dynamo:
 
 def to_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON object as an item."""
-    return {name: _to_attribute(value) for name, value in item.items()}
+    try:
+        return {name: _to_attribute(value) for name, value in item.items()}
+    except RecursionError:
+        raise NodeFailed("an item is nested deeper than DynamoDB allows", retryable=False) from None
 
 
 def from_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
     """An item as a JSON object: sets as lists, binary values in Base64."""
     try:
         return {name: _from_attribute(value) for name, value in item.items()}
-    except (ValueError, TypeError, AttributeError, ArithmeticError):
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raise NodeFailed("the endpoint answers what is no DynamoDB", retryable=False) from None
 
 

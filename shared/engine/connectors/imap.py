@@ -7,6 +7,7 @@ import contextlib
 import imaplib
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,9 @@ def read(
             raise NodeFailed(f"{server.name}: messages of {folder} cannot be marked as read", retryable=False) from None
         except imaplib.IMAP4.abort as error:
             raise ConnectionError(server.said(error)) from None
+        except ssl.SSLError:
+            # One of them, a certificate that is not valid, is a ValueError as well.
+            raise
         except ValueError:
             raise NodeFailed(f"{server.name} answers what is no IMAP", retryable=False) from None
         except imaplib.IMAP4.error as error:

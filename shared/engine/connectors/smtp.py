@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import smtplib
 import socket
@@ -37,6 +38,9 @@ def submit(call: Call, server: MailServer, outgoing: Outgoing) -> dict[str, str]
             raise ConnectionError(server.said(error)) from None
         except smtplib.SMTPException as error:
             raise _failure(server, error) from None
+        except (binascii.Error, UnicodeError):
+            # A challenge that cannot be decoded.
+            raise NodeFailed(f"{server.name} answers what is no SMTP", retryable=False) from None
 
 
 def _converse(call: Call, smtp: smtplib.SMTP, link: Link, outgoing: Outgoing) -> dict[str, str]:

@@ -199,8 +199,16 @@ REFUSED = [
     (Reply(b"", 200), "DynamoDB: status 200", False),
     (Reply({"Item": {"key": {"S": "a"}, "value": "odd"}}), "answers what is no DynamoDB", False),
     (Reply({"Item": {"key": {"S": "a"}, "value": {"N": "odd"}}}), "answers what is no DynamoDB", False),
+    (Reply(b'{"Item":' + b'{"v":{"M":' * 450 + b"{}" + b"}}" * 450 + b"}"), "answers what is no DynamoDB", False),
     (Reply(b"", 302, {"Location": "http://127.0.0.1:9/"}), "DynamoDB: status 302", False),
 ]
+
+
+def nested(levels: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found]
+    return found
 
 
 @pytest.mark.parametrize(("reply", "message", "retryable"), REFUSED)
@@ -274,6 +282,7 @@ def test_it_waits_for_its_table(call: CallFactory, serve: Serve) -> None:
         ({"operation": "set", "key": "a"}, "value parameter is required"),
         ({"operation": "put"}, "item parameter is required"),
         ({"operation": "put", "item": 5}, "item must be an object"),
+        ({"operation": "put", "item": {"a": nested(500)}}, "nested deeper than DynamoDB allows"),
         ({"operation": "batch_write", "items": [5]}, "items must be a list of at most 10000 objects"),
         ({"operation": "batch_write", "items": [{"a": 1}]}, "item 1 must be {key, value}"),
         ({"table_name": 5}, "table_name must be text"),

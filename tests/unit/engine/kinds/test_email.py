@@ -286,6 +286,9 @@ def test_starttls_is_used_where_it_is_offered(
     with smtp_server(loop, inbox, starttls=trusted[1]) as port, pytest.raises(NodeFailed, match=refusal) as caught:
         EmailSend().run(call(MAIL | {"smtp_port": port}))
     assert caught.value.retryable is False and inbox.logins == []
+    with imap_server(loop, starttls=trusted[1]) as port, pytest.raises(NodeFailed, match=refusal) as caught:
+        EmailReceive().run(call(LOGIN | {"imap_host": HOST, "imap_port": port}))
+    assert caught.value.retryable is False
 
 
 def test_a_port_without_tls(call: CallFactory, smtp: int) -> None:
@@ -390,6 +393,7 @@ def talker() -> Iterator[Callable[[bytes], int]]:
         (EmailSend(), b"250-endless\r\n" * 200_000, "the server sent more than 1 MB"),
         (EmailSend(), b"554 go away\r\n", "refused the message: 554 go away"),
         (EmailSend(), b"SSH-2.0-x\r\n" * 3, "connection to|refused the message"),
+        (EmailSend(), b"220 hi\r\n250-x\r\n250 AUTH CRAM-MD5\r\n334 a\r\n", "answers what is no SMTP"),
         (EmailReceive(), b"SSH-2.0-x\r\n", "connection to"),
         (EmailReceive(), b"* PREAUTH hi\r\n", "connection to"),
         (EmailReceive(), b"* OK hi {99999999999}\r\n", "a literal of 99999999999 bytes"),
