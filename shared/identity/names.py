@@ -13,7 +13,7 @@ MAX_FOLDED_BYTES = 1024
 MIN_PASSWORD = 8
 MAX_PASSWORD = 256
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_EMAIL = re.compile(r"[^@\s:]+@[^@\s:]+")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -23,7 +23,7 @@ def fold(name: str) -> str:
 
 
 def checked_email(email: str) -> str:
-    """The address without blanks around it. Raises InvalidRequest."""
+    """The address without blanks around it. Raises InvalidRequest. It is a user name as well, so without a colon."""
     address = _login_name("email", email)
     if not _EMAIL.fullmatch(address):
         raise InvalidRequest.field("email", "Email is not an e-mail address")

@@ -24,8 +24,8 @@ ROLES: tuple[Role, ...] = ("viewer", "operator", "admin", "owner")
 class Principal:
     """A caller acting in exactly one org.
 
-    ``deployment_admin`` manages accounts; it opens no other org's data. ``token_id`` is the session's ``jti`` and
-    ``scopes`` what a key was limited to; both are empty for a password.
+    ``deployment_admin`` manages accounts; it opens no other org's data. ``token_id`` is the session's ``jti``, empty
+    for a password.
     """
 
     kind: Kind
@@ -36,7 +36,6 @@ class Principal:
     deployment_admin: bool = False
     dialect: Dialect = "seed"
     token_id: str = ""
-    scopes: frozenset[str] = frozenset({"*"})
 
     @property
     def is_anonymous(self) -> bool:

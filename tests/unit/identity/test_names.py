@@ -31,10 +31,10 @@ def test_other_passwords_are_refused(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "email", ["", "ada", "@example.com", "ada@", "a b@example.com", "a@b@c", "a\n@b.c", "x" * 254 + "@b"]
+    "email", ["", "ada", "@example.com", "ada@", "a b@example.com", "a@b@c", "a\n@b.c", "a:b@c.d", "x" * 254 + "@b"]
 )
 def test_what_is_no_address_is_refused(email: str) -> None:
-    """An address has one @ with something on both sides, no blanks and at most 254 characters."""
+    """An address has one @ with something on both sides, no blanks, no colon (it is a user name in HTTP Basic, too), at most 254 characters."""
     with pytest.raises(InvalidRequest):
         checked_email(email)
 
