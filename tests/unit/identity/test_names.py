@@ -34,7 +34,7 @@ def test_other_passwords_are_refused(password: str) -> None:
     "email", ["", "ada", "@example.com", "ada@", "a b@example.com", "a@b@c", "a\n@b.c", "a:b@c.d", "x" * 254 + "@b"]
 )
 def test_what_is_no_address_is_refused(email: str) -> None:
-    """An address has one @ with something on both sides, no blanks, no colon (it is a user name in HTTP Basic, too), at most 254 characters."""
+    """One @ with something on both sides, at most 254 characters, no blanks; no colon, for the sake of HTTP Basic."""
     with pytest.raises(InvalidRequest):
         checked_email(email)
 
