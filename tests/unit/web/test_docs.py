@@ -35,6 +35,12 @@ def test_the_pages_load_nothing_from_elsewhere(handler: Handler, path: str) -> N
         assert len(found.raw) > 50
 
 
+def test_no_script_asks_another_host_for_pictures(handler: Handler) -> None:
+    """ReDoc's own logo is the one thing its bundle would fetch from elsewhere."""
+    for name in ("redoc.standalone.js", "swagger-ui-bundle.js"):
+        assert b"cdn." not in call(handler, "GET", f"/docs/assets/{name}").raw
+
+
 def test_assets_have_their_types(handler: Handler) -> None:
     """Scripts and styles are what browsers demand them to be; nothing else of the package is served."""
     assert (
