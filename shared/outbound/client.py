@@ -106,10 +106,6 @@ class OutboundClient:
             return plain
         raise _cannot_connect(f"{parsed.bracketed}:{port}", failure)
 
-    def resolve(self, host: str, port: int, *, timeout_s: float = 10.0) -> str:
-        """A checked address of ``host``, for libraries that connect themselves. Raises OutboundError."""
-        return self._addresses(parse_host(host), port, clock.monotonic() + timeout_s)[0]
-
     def _addresses(self, host: Host, port: int, deadline: float) -> list[str]:
         check_port(port)
         self._guard.check_name(host)

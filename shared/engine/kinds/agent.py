@@ -175,12 +175,17 @@ def _tools(value: Any) -> list[dict[str, Any]]:
         [{"name": entry} if isinstance(entry, str) else entry for entry in value] if isinstance(value, list) else value
     )
     given = tool_definitions(entries)
-    named = {tool["function"]["name"] for tool in given if "function" in tool}
+    names = [_function_name(tool) for tool in given]
     own = {name: definition for name, (definition, _) in _BUILT_IN.items()}
     return [
-        *(own.get(tool["function"]["name"], tool) if "function" in tool else tool for tool in given),
-        *(definition for name, definition in own.items() if name not in named),
+        *(own.get(name, tool) for name, tool in zip(names, given, strict=True)),
+        *(definition for name, definition in own.items() if name not in names),
     ]
+
+
+def _function_name(tool: dict[str, Any]) -> str:
+    """Empty for a tool of the provider's own kind."""
+    return str(tool["function"]["name"]) if tool["type"] == "function" else ""
 
 
 # Tools

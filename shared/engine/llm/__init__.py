@@ -1,7 +1,7 @@
 """Language models behind one request and one answer, both in the shape of OpenAI's chat completions."""
 
 from shared.engine.llm.base import ChatRequest, Completion
-from shared.engine.llm.client import DEFAULT_TIMEOUT_S, complete, timeout_s
+from shared.engine.llm.client import complete, timeout_s
 from shared.engine.llm.parameters import (
     CONNECTION_PARAMETERS,
     SAMPLING_PARAMETERS,
@@ -13,7 +13,6 @@ from shared.engine.llm.structured import structured
 
 __all__ = [
     "CONNECTION_PARAMETERS",
-    "DEFAULT_TIMEOUT_S",
     "PROMPT_PARAMETERS",
     "SAMPLING_PARAMETERS",
     "ChatRequest",

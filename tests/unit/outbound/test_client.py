@@ -228,7 +228,6 @@ def test_the_next_address_is_tried(serve: Serve, client: MakeClient) -> None:
     server = serve()
     http = client({"api.test": ["::1", "127.0.0.2", "127.0.0.1"]})
     assert http.request("GET", server.url(host="api.test")).body == b"ok"
-    assert http.resolve("api.test", server.port) == "::1"
     with http.connect("api.test", server.port, timeout_s=5) as connection:
         assert connection.getpeername() == ("127.0.0.1", server.port)
         assert connection.gettimeout() == 5
@@ -276,11 +275,9 @@ def test_nobody_listens(serve: Serve, client: MakeClient) -> None:
     ("host", "port"), [("10.0.0.1", 25), ("169.254.169.254", 25), ("metadata", 80), ("a b", 25), ("127.0.0.1", 0)]
 )
 def test_other_protocols_are_guarded_too(client: MakeClient, host: str, port: int) -> None:
-    """connect and resolve apply the same rules as requests."""
+    """connect applies the same rules as requests."""
     with pytest.raises(OutboundRefused):
         client({"metadata": ["127.0.0.1"]}).connect(host, port, timeout_s=5)
-    with pytest.raises(OutboundRefused):
-        client({"metadata": ["127.0.0.1"]}).resolve(host, port)
 
 
 def test_own_ports_are_refused(serve: Serve, client: MakeClient) -> None:

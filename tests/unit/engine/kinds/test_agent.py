@@ -109,6 +109,15 @@ def test_a_tool_that_fails_tells_the_model(
     assert done.output["response"] == "Sorry."
 
 
+@pytest.mark.parametrize("tool", [{"type": "web_search"}, {"type": "custom", "function": "x"}])
+def test_tools_of_the_providers_own(call: CallFactory, serve: Serve, tool: dict[str, Any]) -> None:
+    """They go to the model as the author wrote them, beside the built-in one."""
+    server = serve(lambda request: Reply(openai_answer()))
+    run(call(params(server, tools=[tool, "get_current_time"])))
+    offered = sent(server)["tools"]
+    assert offered[0] == tool and [one["function"]["name"] for one in offered[1:]] == ["get_current_time"]
+
+
 def test_every_step_has_its_own_key(call: CallFactory, serve: Serve) -> None:
     """A provider that honours the key cannot take the second step for a repetition of the first."""
     server = serve(OpenAIApi(openai_answer(None, time_call("c")), openai_answer()))
