@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from functions.local.folder import FolderInUse, FolderLock
 from functions.local.protocols import BoundedHttp, BoundedWebSocket
@@ -69,6 +70,10 @@ def _settings(given: dict[str, Any]) -> Settings:
     except ValidationError as problem:
         lines = [f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in problem.errors()]
         raise CannotServe("settings are not valid: " + "; ".join(lines)) from None
+    except SettingsError:
+        # Only lists are parsed before they are validated, and there is one setting that is a list.
+        example = """SIGNALBOX_ALLOW_HOSTS='["10.0.0.0/8"]'"""
+        raise CannotServe(f"settings are not valid: allow_hosts must be a list in JSON, such as {example}") from None
 
 
 def _check_allow_hosts(chosen: Settings) -> None:

@@ -22,7 +22,9 @@ class Settings(BaseSettings):
     allow_hosts: list[str] = Field(
         [], description="Hosts, networks and host:port patterns flows may call although private."
     )
-    log_level: str = Field("INFO", description="Lowest level of the server's own log.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Lowest level of the server's own log; `scripts/serve` sets WARNING where nothing is set."
+    )
     workers: int = Field(
         16, ge=1, le=256, description="Executions of one organisation the embedded driver advances at once."
     )

@@ -28,10 +28,11 @@ def test_an_address_of_another_machine_is_explained(tmp_path: Path) -> None:
         serve({"data": tmp_path, "host": "192.0.2.1", "port": 0})
 
 
-def test_bad_settings_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "value"), [("workers", "none"), ("log_level", "loud"), ("allow_hosts", "localhost")])
+def test_bad_settings_are_explained(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong environment variable is named."""
-    monkeypatch.setenv("SIGNALBOX_WORKERS", "none")
-    with pytest.raises(CannotServe, match="workers: "):
+    monkeypatch.setenv(f"SIGNALBOX_{name.upper()}", value)
+    with pytest.raises(CannotServe, match=name):
         serve({"data": tmp_path})
 
 
