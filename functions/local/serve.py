@@ -45,6 +45,8 @@ class CannotServe(Exception):
 def serve(given: dict[str, Any], *, demo: bool = False) -> None:
     """Serve until SIGINT or SIGTERM. Raises CannotServe."""
     chosen = _settings(given)
+    if chosen.adapter != "embedded":
+        raise CannotServe("this server is the embedded system; unset SIGNALBOX_ADAPTER, or deploy with scripts/deploy")
     _check_allow_hosts(chosen)
     try:
         lock = FolderLock(chosen.data)

@@ -3,8 +3,16 @@ from __future__ import annotations
 import io
 import logging
 
+import pytest
+
 from shared.kit import json
 from shared.kit.logging import logger
+
+
+def test_an_unknown_level_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loggers are made at import; the settings say later, in one line, that the level is none."""
+    monkeypatch.setenv("SIGNALBOX_LOG_LEVEL", "loud")
+    assert logger("of an unknown level").log_level == logging.INFO
 
 
 def test_every_part_logs_under_its_own_name() -> None:

@@ -36,6 +36,13 @@ def test_bad_settings_are_explained(name: str, value: str, tmp_path: Path, monke
         serve({"data": tmp_path})
 
 
+def test_the_adapters_of_aws_are_not_for_this_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a system on each side would be none."""
+    monkeypatch.setenv("SIGNALBOX_ADAPTER", "aws")
+    with pytest.raises(CannotServe, match="unset SIGNALBOX_ADAPTER"):
+        serve({"data": tmp_path, "port": 0})
+
+
 def test_a_host_pattern_that_is_none_is_explained(tmp_path: Path) -> None:
     """What cannot be allowed is named before anything is started."""
     with pytest.raises(CannotServe, match="settings are not valid: allow_hosts: 'not a host/99'"):
