@@ -24,9 +24,10 @@ def argument(value: Any) -> str | None:
     """A JSON value as an argument whose type the server infers: lists are arrays, objects JSON, null is NULL."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, list) and not _has_objects(value):
-        return _array(value)
-    return json.dumps(value)
+    try:
+        return _array(value) if isinstance(value, list) and not _has_objects(value) else json.dumps(value)
+    except RecursionError:
+        raise NodeFailed("an argument is nested deeper than an array can be", retryable=False) from None
 
 
 def arguments(values: Any) -> list[str | None]:

@@ -156,7 +156,7 @@ def _said(completion: Completion) -> dict[str, Any]:
 
 def _max_steps(call: Call) -> int:
     value = call.params.get("max_steps", DEFAULT_STEPS)
-    value = int(value) if isinstance(value, str) and value.isdecimal() else value
+    value = int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= len(str(MOST_STEPS)) else value
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_STEPS:
         raise NodeFailed(f"max_steps must be between 1 and {MOST_STEPS}", retryable=False)
     return value

@@ -110,7 +110,7 @@ def _timeout_s(call: Call) -> float:
     given = call.params.get("timeout")
     wanted = DEFAULT_TIMEOUT_MS if given in (None, "") else given
     if isinstance(wanted, str) and wanted.strip().isdecimal():
-        wanted = int(wanted)
+        wanted = float(wanted)
     chosen = seconds(wanted, "timeout") / (1 if isinstance(wanted, str) else 1000)
     if chosen <= 0:
         raise NodeFailed("timeout must be more than 0", retryable=False)

@@ -148,6 +148,7 @@ def test_a_conversation_has_an_end(call: CallFactory, serve: Serve) -> None:
     [
         ({"prompt": None}, "prompt parameter is required"),
         ({"max_steps": 0}, "max_steps must be between 1 and 100"),
+        ({"max_steps": "9" * 5_000}, "max_steps must be between 1 and 100"),
         ({"max_steps": True}, "max_steps must be between 1 and 100"),
         ({"tools": "weather"}, "tools must be a list"),
         ({"api_key": None}, "api_key parameter is required"),

@@ -289,6 +289,7 @@ def test_marks_are_found_by_their_path() -> None:
         ({"headers": [1]}, "headers must be an object"),
         ({"timeout": "soon"}, "timeout must be a duration"),
         ({"timeout": 0}, "timeout must be more than 0"),
+        ({"timeout": "9" * 5_000}, "timeout must be between"),
         ({"url": ""}, "url parameter is required"),
     ],
 )

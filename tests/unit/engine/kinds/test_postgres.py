@@ -279,6 +279,7 @@ def test_a_server_that_is_not_there(call: CallFactory) -> None:
         ({"operation": "execute"}, "query parameter is required"),
         ({"query": 5}, "query must be the text of an SQL statement"),
         ({"query": "SELECT 1", "args": {"a": 1}}, "args must be a list"),
+        ({"query": "SELECT 1", "args": [json.loads("[" * 390 + "]" * 390)]}, "nested deeper than an array can be"),
         ({"operation": "transaction"}, "statements parameter is required"),
         ({"operation": "transaction", "statements": "SELECT 1"}, "statements must be a list"),
         ({"operation": "transaction", "statements": ["SELECT 1", {}]}, "statement 2 must be the text"),
