@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -29,9 +30,10 @@ class FolderLock:
 
     def describe(self, url: str) -> None:
         """Say who holds the folder, for whoever finds it locked."""
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()}, {url}")
-        self._file.flush()
+        # On a full disk the holder stays anonymous, and what needs the disk says so itself.
+        with contextlib.suppress(OSError):
+            self._file.truncate(0)
+            os.write(self._file.fileno(), f"process {os.getpid()}, {url}".encode())
 
     def release(self) -> None:
         """Let go."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
 
@@ -80,6 +82,21 @@ def test_two_servers_never_share_a_folder(tmp_path: Path) -> None:
         serve({"data": tmp_path, "port": 0})
     first.release()
     FolderLock(tmp_path).release()
+
+
+def test_a_full_disk_leaves_the_holder_anonymous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not being able to say who holds the folder is no reason not to serve."""
+
+    def full(*given: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    held = FolderLock(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        held.describe("http://127.0.0.1:1")
+    with pytest.raises(FolderInUse, match="another process"):
+        FolderLock(tmp_path)
+    held.release()
 
 
 def test_a_lock_whose_holder_said_nothing_is_still_a_lock(tmp_path: Path) -> None:
