@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.engine.attempt import Attempts
+from shared.engine.commands import Commands
 from shared.engine.interpreter import Interpreter, Limits, Verdict
 from shared.engine.journal import Journal, LeaseLost
 from shared.engine.kinds.base import ExecutionFacts
@@ -49,16 +50,24 @@ class Advancer:
 
     def advance(self, org_id: str, execution_id: str, generation: int) -> Verdict:
         """Run until the execution ends, parks or the slice is spent. Safe to call twice, late, or from two places."""
-        control = self.repository.acquire(org_id, execution_id, generation)
-        if isinstance(control, Refused):
-            return _refused(control)
+        acquired = self.repository.acquire(org_id, execution_id, generation)
+        if isinstance(acquired, Refused):
+            verdict, control = _refused(acquired), acquired.control
+        else:
+            verdict, control = self._advance(acquired), acquired
+        if verdict.word == "end" and control is not None and control.parent_id is not None:
+            # The end of a child is an answer its parent waits for.
+            Commands(self.repository, self.driver).wake(org_id, control.parent_id)
+        return verdict
+
+    def _advance(self, control: Control) -> Verdict:
         if control.segment > MAX_SEGMENTS:
             return self._hand_over(control)
         program = self._program(control)
         if isinstance(program, str):
             return self._fail(control, program)
         stop = self.heart.beat(lambda: self.repository.renew(control))
-        workers = self.workers(org_id, execution_id)
+        workers = self.workers(control.org_id, control.execution_id)
         try:
             return Interpreter(self._turn(control, program, workers)).run()
         except LeaseLost:
@@ -78,6 +87,8 @@ class Advancer:
             return "the definition this execution runs was deleted or can no longer be loaded"
 
     def _fail(self, control: Control, reason: str) -> Verdict:
+        if control.has_children:
+            Commands(self.repository, self.driver).pass_on(control.org_id, control.execution_id, "cancel")
         nothing = Program("", "", "", "", "", {})
         state = State()
         journal = Journal(self.repository, control, nothing, state)
@@ -99,8 +110,9 @@ class Advancer:
         journal = Journal(self.repository, control, program, state)
         journal.absorb_if_woken()
         execution = ExecutionFacts(
-            control.execution_id, control.org_id, control.account_id, control.definition_id, int(control.started_ms)
-        )
+            control.parent_id or control.execution_id, control.org_id, control.account_id, control.definition_id,
+            int(control.started_ms),
+        )  # fmt: skip
         secrets = LazySecrets(lambda: self.secrets.values(control.org_id, control.account_id))
         if state.secrets_read:
             secrets.read()
@@ -114,6 +126,9 @@ class Advancer:
             governance=self.governance,
             scopes=ScopeFactory(execution, secrets),
             limits=self.limits,
+            control=control,
+            repository=self.repository,
+            driver=self.driver,
             deadline_ms=int(control.deadline_ms) if control.deadline_ms is not None else None,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from shared.engine.attempt import Failure
+from shared.engine.children import Children
 from shared.engine.program import Node
 from shared.engine.routing import ends_branch, fork_branches
 from shared.engine.settling import Settling
@@ -20,9 +21,10 @@ DEEPEST = 64
 class Beginning:
     """Starts what can start. ``held`` says that governance kept an effect from starting at the last look."""
 
-    def __init__(self, turn: Turn, settling: Settling) -> None:
+    def __init__(self, turn: Turn, settling: Settling, children: Children) -> None:
         self._turn = turn
         self._settling = settling
+        self._children = children
         self._state = turn.state
         self._journal = turn.journal
         self.held = False
@@ -30,7 +32,8 @@ class Beginning:
     def begin(self) -> bool:
         """Start every token that is ready; False when nothing could start."""
         room = self._turn.room
-        ready = list(islice((token for token in self._state.tokens.values() if token.status == "ready"), room))
+        tokens = self._state.tokens.values()
+        ready = list(islice((token for token in tokens if token.status == "ready" and not token.part), room))
         ready += self._elements(room - len(ready))
         begun, effects, visits = False, [], self._state.visits
         self.held = False
@@ -49,7 +52,8 @@ class Beginning:
             else:
                 self._begin_pure(token, alone=len(ready) == 1 and not self._turn.flights)
                 begun = True
-        return self._begin_effects(effects) or begun
+        begun = self._begin_effects(effects) or begun
+        return self._children.open() or begun
 
     def _is_gone(self, token: Token) -> bool:
         """Whether the failure of another one took the token, or the batch of a coming element, with it."""
@@ -59,16 +63,18 @@ class Beginning:
 
     def _elements(self, room: int) -> Iterator[Token]:
         """Elements of batches whose turn it is."""
-        for group in [group for group in self._state.groups.values() if group.batch and group.begun < group.size]:
+        batches = [group for group in self._state.groups.values() if group.batch and not group.part]
+        for group in [group for group in batches if group.begun < group.size]:
             batch = self._turn.node(self._state.tokens[group.owner]).batch
-            most = batch.max_parallel if batch is not None else 1
+            most = group.most or (batch.max_parallel if batch is not None else 1)
             coming = max(min(most - group.live, group.size - group.begun, room), 0)
             yield from (self._state.next_item(group, ahead) for ahead in range(coming))
             room -= coming
 
     def _endless(self, token: Token) -> None:
         message = f"more than {self._turn.max_visits} node visits; is there an endless loop?"
-        self._journal.finish("failed", error=message, node=token.node, kind=self._turn.kind(token.node))
+        if self._children.leave():
+            self._journal.finish("failed", error=message, node=token.node, kind=self._turn.kind(token.node))
 
     # Forks and batches
 
@@ -88,8 +94,9 @@ class Beginning:
         self._start(token)
         group = self._state.next_group
         if items is not None:
-            first = self._state.next_token
-            self._journal.note("batch_opened", token=token.id, group=group, size=len(items), first_token=first)
+            size = len(items)
+            how = {"size": size, "first_token": self._state.next_token, **self._children.division(node, token, size)}
+            self._journal.note("batch_opened", token=token.id, group=group, **how)
         else:
             self._fork(token, node, group)
         self._settling.close_if_done(group)

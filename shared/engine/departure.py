@@ -11,7 +11,15 @@ from shared.identity.deletion import Departure
 from shared.identity.principal import Principal, system_principal
 from shared.kit.errors import Conflict, NotFound
 from shared.store.blobs import Blobs
-from shared.store.models.executions import Alias, Control, ExecutionItem, Summary, alias_pk, execution_pk
+from shared.store.models.executions import (
+    Alias,
+    ChildRecord,
+    Control,
+    ExecutionItem,
+    Summary,
+    alias_pk,
+    execution_pk,
+)
 from shared.store.transaction import Transaction
 
 _MANY = 1_000_000
@@ -52,6 +60,18 @@ def forget_executions(blobs: Blobs, departure: Departure) -> None:
 def _forget(blobs: Blobs, org_id: str, row: Summary) -> None:
     pk = execution_pk(org_id, row.execution_id)
     Transaction().delete(Control(pk, "control")).commit()
+    children = list(ChildRecord.query(pk, ChildRecord.sk.startswith("child#"), consistent_read=True))
+    for child in children:
+        child_pk = execution_pk(org_id, child.child_id)
+        Transaction().delete(Control(child_pk, "control")).commit()
+        _forget_items(blobs, child_pk)
+        Transaction().delete(Summary(child_pk, "summary")).commit()
+    _forget_items(blobs, pk)
+    tx = Transaction().delete(Alias(alias_pk(org_id, int(row.number)), "alias"))
+    tx.delete(Summary(pk, "summary")).commit()
+
+
+def _forget_items(blobs: Blobs, pk: str) -> None:
     blob = re.compile(re.escape(f"{pk.replace('#', '/')}/") + "[0-9a-f-]{36}")
     # What lists it goes last, so that a removal cut short can be taken up again.
     items = [item for item in ExecutionItem.query(pk, consistent_read=True) if item.sk != "summary"]
@@ -64,5 +84,3 @@ def _forget(blobs: Blobs, org_id: str, row: Summary) -> None:
         for item in items[start : start + _BATCH]:
             tx.delete(item)
         tx.commit()
-    tx = Transaction().delete(Alias(alias_pk(org_id, int(row.number)), "alias"))
-    tx.delete(Summary(pk, "summary")).commit()

@@ -9,11 +9,13 @@ ready ──▶ running ──▶ finished ──▶ next node (ready)          
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from shared.engine.attempt import Failure, Result
 from shared.engine.beginning import Beginning
+from shared.engine.children import Children
 from shared.engine.journal import expire_wait
+from shared.engine.reports import result
 from shared.engine.settling import Settling
 from shared.engine.state import Fact
 from shared.engine.turn import Limits, Turn
@@ -54,14 +56,15 @@ class Interpreter:
         self._state = turn.state
         self._journal = turn.journal
         self._settling = Settling(turn)
-        self._beginning = Beginning(turn, self._settling)
+        self._children = Children(turn, self._settling)
+        self._beginning = Beginning(turn, self._settling, self._children)
         self._stopping_since: float | None = None
 
     def run(self) -> Verdict:
         """Go on until the execution ends, must wait, or the slice is spent."""
         slice_end = clock.monotonic() + self._turn.limits.slice_s
         while self._state.ended is None:
-            if self._must_end():
+            if self._children.tend() or self._must_end():
                 continue
             if self._is_spent(slice_end) and not self._turn.flights:
                 if self._journal.release():
@@ -86,24 +89,39 @@ class Interpreter:
 
     def _must_end(self) -> bool:
         """End the execution if it must; True then, and also when something that came between has to be looked at."""
-        deadline, failure = self._turn.deadline_ms, self._state.failure
-        if self._journal.command == "cancel":
-            self._journal.finish("canceled", error="canceled")
-        elif deadline is not None and clock.now_ms() >= deadline:
-            days = (deadline - self._turn.execution.started_ms) / DAY_MS
-            self._journal.finish("expired", error=f"the execution exceeded its time limit of {days:g} days")
-        elif failure is not None:
-            self._journal.finish("failed", error=failure["message"], node=failure["node"], kind=failure["kind"])
-        elif not self._state.tokens:
-            node = self._state.last_node
-            self._journal.finish("completed", result=self._state.last_output, node=node, kind=self._turn.kind(node))
-        else:
+        end = self._end()
+        if end is None:
             return False
+        status, fields = end
+        if self._children.leave():
+            self._journal.finish(status, **fields)
         return True
+
+    def _end(self) -> tuple[str, dict[str, Any]] | None:
+        """How it ends, if it does now: the status, and further fields of the fact."""
+        state, deadline, failure = self._state, self._turn.deadline_ms, self._state.failure
+        if self._journal.command == "cancel":
+            return "canceled", {"error": "canceled"}
+        if deadline is not None and clock.now_ms() >= deadline:
+            days = (deadline - self._turn.execution.started_ms) / DAY_MS
+            return "expired", {"error": f"the execution exceeded its time limit of {days:g} days"}
+        if failure is not None:
+            return "failed", {"error": failure["message"], "node": failure["node"], "kind": failure["kind"]}
+        done, node = state.last_output, state.last_node
+        if state.part is not None:
+            done, node = result(state), state.tokens[1].node
+            if done is None:
+                return None
+        elif state.tokens:
+            return None
+        return "completed", {"result": done, "node": node, "kind": self._turn.kind(node)}
 
     def _step(self, slice_end: float) -> Verdict | None:
         """Begin what can begin, then take one result or rest."""
         self._fire_due()
+        if self._children.settle():
+            self._flush_if_due()
+            return None
         spent = self._is_spent(slice_end)
         if not self._state.paused and not spent and self._beginning.begin():
             self._flush_if_due()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.engine.program import Program
+from shared.engine.reports import PARENT, outcome, report, rows_of
 from shared.engine.repository import GRACE_MS, LEASE_MS, ExecutionRepository
 from shared.engine.state import Fact, State
 from shared.kit import clock, ids
@@ -45,6 +46,10 @@ Writes = Mapping[str, Write]
 
 class LeaseLost(SignalboxError):
     """Someone else advances this execution now; whatever was not appended is void."""
+
+
+class _Unheard(Exception):
+    """The parent of a child waits for it no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +106,14 @@ class Journal:
         """Record a fact and fold it into the state."""
         self.take({"type": name, "at": clock.now_ms(), **fields})
 
-    def take(self, fact: Fact, writes: Writes | None = None) -> None:
-        """As :meth:`note`, for a fact that is complete; ``writes`` become durable together with it."""
+    def take(self, fact: Fact, writes: Writes | None = None, text: str | None = None) -> None:
+        """As :meth:`note`, for a fact that is complete; ``writes`` become durable together with it.
+
+        ``text`` is how it has been stored already.
+        """
         if not self._pending:
             self._noted_at = clock.monotonic()
-        noted = self._noted(fact, writes)
+        noted = self._noted(fact, writes) if text is None else _Noted(fact, text, writes or {}, self._unit)
         self._state.apply(fact, self._program)
         self._pending.append(noted)
 
@@ -141,22 +149,22 @@ class Journal:
     def _absorb(self) -> None:
         if self.command in ("pause", "") and self._state.paused != (self.command == "pause"):
             self.note("command", command=self.command or "resume")
-        for sk, fact in self._repository.inbox(self.pk):
+        for sk, text, fact in self._repository.inbox(self.pk):
             if sk not in self._seen:
                 self._seen.add(sk)
-                self.take(fact, {sk: _deletion(self.pk, sk)})
+                self.take(fact, {sk: _deletion(self.pk, sk)}, text)
                 self.mark()
 
     # Appends
 
-    def commit(self, deciding: Sequence[Fact] = (), writes: Writes | None = None) -> bool:
+    def commit(self, deciding: Sequence[Fact] = (), writes: Writes | None = None, actions: Sequence[Any] = ()) -> bool:
         """Append what is pending plus ``deciding``; False when something new arrived: then ``deciding`` did not happen.
 
-        ``writes`` go into the same transaction and belong to ``deciding``.
+        ``writes`` and ``actions`` on the control item go into the same transaction and belong to ``deciding``.
         """
         if not (self._pending or deciding):
             return True
-        return self._append(deciding, self._renewal(), writes=writes)
+        return self._append(deciding, [*self._renewal(), *actions], writes=writes)
 
     def park(self, until_ms: int | None, status: str) -> bool:
         """Append, save a snapshot and give the lease back until a signal or ``until_ms``."""
@@ -168,7 +176,7 @@ class Journal:
         return self._append((), [*_RELEASE, Control.due_ms.set(clock.now_ms() + LEASE_MS)], snapshot=True)
 
     def finish(self, status: str, **fields: Any) -> bool:
-        """Append the end; the summary is part of the transaction."""
+        """Append the end; the summary is part of the transaction, and of a child what its parent waits for."""
         if status == "canceled":
             self._forget_starts()
         ended: Fact = {"type": "ended", "at": clock.now_ms(), "status": status, **fields}
@@ -179,7 +187,21 @@ class Journal:
             Control.due_ms.remove(),
             Control.due_shard.remove(),
         ]
-        return self._append([ended], actions, writes={"summary": _summary(self.pk, ended)})
+        alone = {"summary": _summary(self.pk, ended)}
+        try:
+            return self._append([ended], actions, writes={**alone, **self._report(ended)})
+        except _Unheard:
+            return self._append([ended], actions, writes=alone)
+
+    def _report(self, ended: Fact) -> Writes:
+        if self._control.parent_id is None:
+            return {}
+        facts = itertools.chain(
+            (fact for _, fact in self._repository.outlined_facts(self.pk)), (noted.fact for noted in self._pending)
+        )
+        rows, left_out = rows_of(facts, self._repository.inlined)
+        fact = outcome(str(self._control.parent_slot), self._state, ended, rows, left_out)
+        return report(self._repository, self._control, fact)
 
     def _forget_starts(self) -> None:
         # Nodes without effects run before their start is durable. A cancellation acknowledged meanwhile came first, so
@@ -196,12 +218,12 @@ class Journal:
         self, deciding: Sequence[Fact], actions: list[Any], *, snapshot: bool = False, writes: Writes | None = None
     ) -> bool:
         """Write everything pending in as many transactions as it takes; the last carries the decision."""
-        decided = [self._noted(fact) for fact in deciding]
+        decided = [self._noted(fact, None if place else writes) for place, fact in enumerate(deciding)]
         *early, last = self._batches(decided)
         for batch in early:
-            if not self._write(batch, self._renewal(), {}):
+            if not self._write(batch, self._renewal()):
                 return False
-        if not self._write(last, actions, writes or {}, snapshot=snapshot):
+        if not self._write(last, actions, snapshot=snapshot):
             return False
         for noted in decided:
             self._state.apply(noted.fact, self._program)
@@ -221,7 +243,7 @@ class Journal:
             size, writes = size + unit_size, writes + unit_writes
         return batches
 
-    def _write(self, batch: list[_Noted], actions: list[Any], writes: Writes, *, snapshot: bool = False) -> bool:
+    def _write(self, batch: list[_Noted], actions: list[Any], *, snapshot: bool = False) -> bool:
         """One transaction; False when something new was copied in instead."""
         append_id = ids.uuid4()
         after = self._next + len(batch)
@@ -238,13 +260,15 @@ class Journal:
         entries = self._entries(batch)
         for _ in range(_ATTEMPTS):
             tx = self._transaction(entries, [*actions, *position])
-            for write in {**every, **writes}.values():
+            for write in every.values():
                 write(tx)
             try:
                 tx.commit()
             except (ConditionFailed, Unavailable) as error:
                 verdict = self._after_refusal(append_id, error)
                 if verdict is None:
+                    if isinstance(error, ConditionFailed) and PARENT in error.failures:
+                        raise _Unheard from error
                     continue
                 if verdict is False:
                     return False

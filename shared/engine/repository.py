@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shared.engine.state import Fact, State
 from shared.kit import clock, ids, json
@@ -17,11 +18,13 @@ from shared.kit.errors import Internal
 from shared.kit.logging import logger
 from shared.store.blobs import Blobs
 from shared.store.models.executions import (
+    ChildRecord,
     Control,
     InboxEntry,
     JournalEntry,
     Snapshot,
     WaitRecord,
+    due_shard,
     execution_pk,
     journal_sk,
 )
@@ -48,6 +51,20 @@ class Refused:
 
     reason: str
     control: Control | None = None
+
+
+def first_control(pk: str, org_id: str, common: dict[str, Any], **more: Any) -> Control:
+    """The control item of an execution that begins; ``common`` are the fields it shares with the summary."""
+    return Control(
+        pk, "control", **common, org_id=org_id, live=True, generation=0, segment=0, wake=0, absorbed=0, command="",
+        next_index=1, due_shard=due_shard(common["execution_id"]), due_ms=common["started_ms"] + LEASE_MS, **more,
+    )  # fmt: skip
+
+
+def raise_wake() -> list[Any]:
+    """What everybody does who writes to an execution whose lease somebody else may hold."""
+    # Should every wake-up be lost, the sweep looks after the grace; the lease holder's own moments replace it.
+    return [Control.wake.set(Control.wake + 1), Control.due_ms.set(clock.now_ms() + GRACE_MS)]
 
 
 class ExecutionRepository:
@@ -139,16 +156,24 @@ class ExecutionRepository:
         """As :meth:`numbered_facts`, without the indices."""
         return [fact for _, fact in self.numbered_facts(pk, after)]
 
-    def inbox(self, pk: str) -> list[tuple[str, Fact]]:
-        """(sort key, fact) of signals not yet in the journal, oldest first."""
+    def inbox(self, pk: str) -> list[tuple[str, str, Fact]]:
+        """(sort key, text as it is stored, fact) of signals not yet in the journal, oldest first."""
         found = InboxEntry.query(pk, InboxEntry.sk.startswith("inbox#"), consistent_read=True)
-        return [(entry.sk, self.inlined(json.loads(entry.fact))) for entry in found]
+        return [(entry.sk, entry.fact, self.inlined(json.loads(entry.fact))) for entry in found]
 
     def waits(self, pk: str, key: str) -> list[WaitRecord]:
         """Waits of this key, answered ones too, newest first."""
         found = WaitRecord.query(pk, WaitRecord.sk.startswith(f"wait#{key}#"), consistent_read=True)
         # The sort key of another wait may begin alike, because keys are the author's own texts.
         return sorted((wait for wait in found if wait.key == key), key=lambda wait: int(wait.visit), reverse=True)
+
+    def children(self, pk: str) -> list[ChildRecord]:
+        """Every child an execution has had, in the order of their elements."""
+        return list(ChildRecord.query(pk, ChildRecord.sk.startswith("child#"), consistent_read=True))
+
+    def open_children(self, pk: str) -> list[str]:
+        """Ids of the children an execution waits for."""
+        return [child.child_id for child in self.children(pk) if child.status == "open"]
 
     def snapshot(self, pk: str, index: int, state: State) -> Snapshot:
         """The snapshot item of ``state``, ready to be put in the append that parks."""
@@ -169,18 +194,25 @@ class ExecutionRepository:
         except Exception:
             log.exception("a replaced snapshot could not be removed", extra={"blob": blob})
 
-    def encoded(self, pk: str, fact: Fact) -> str:
-        """The JSON text of a fact as it is stored: below 400 KB, its large values moved to the blob store first."""
+    def keep(self, pk: str, value: Any) -> str:
+        """Store a value that several facts share; answers where :meth:`encoded` may say it is."""
+        return self._put(pk, json.dumpb(value))
+
+    def encoded(self, pk: str, fact: Fact, kept: Mapping[str, str] | None = None) -> str:
+        """The JSON text of a fact as it is stored: below 400 KB, its large values moved to the blob store first.
+
+        ``kept`` are further fields, whose values are there already.
+        """
         data = json.dumpb(fact)
-        if len(data) > LARGE_VALUE:
-            data = json.dumpb(self._outlined(pk, fact))
+        if kept or len(data) > LARGE_VALUE:
+            data = json.dumpb(self._outlined(pk, fact, kept or {}))
         return data.decode()
 
-    def _outlined(self, pk: str, fact: Fact) -> Fact:
+    def _outlined(self, pk: str, fact: Fact, kept: Mapping[str, str]) -> Fact:
         values = {name: json.dumpb(value) for name, value in fact.items()}
         large = {name: data for name, data in values.items() if len(data) > LARGE_VALUE // 4}
         pointers = {name: self._put(pk, data) for name, data in large.items()}
-        return fact | dict.fromkeys(large) | {_POINTERS: pointers}
+        return fact | dict.fromkeys(large) | {_POINTERS: {**pointers, **kept}}
 
     def _put(self, pk: str, data: bytes) -> str:
         key = f"{pk.replace('#', '/')}/{ids.uuid7()}"

@@ -53,6 +53,10 @@ class ScopeFactory:
         """Whether any expression has asked for a secret."""
         return bool(self._secrets.loaded)
 
+    def read_secrets(self) -> None:
+        """Read them now, because something that was made with them has come."""
+        self._secrets.read()
+
     def scope(self, state: State, token: Token) -> tuple[Scope, Redact]:
         """What the token's node sees now. The dictionaries are copies, so that attempts may run beside the fold."""
         place = state.place(token)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from shared.engine.commands import TAKES_COMMANDS, Commands
 from shared.engine.ports import DefinitionRef, Driver, Programs
-from shared.engine.repository import GRACE_MS, LEASE_MS, ExecutionRepository
+from shared.engine.repository import ExecutionRepository, first_control, raise_wake
 from shared.engine.state import Fact
 from shared.engine.views import LIVE, ExecutionView, Page
 from shared.identity.principal import Principal
@@ -22,7 +23,6 @@ from shared.store.models.executions import (
     WaitRecord,
     alias_pk,
     definition_listing_pk,
-    due_shard,
     execution_pk,
     journal_sk,
 )
@@ -30,9 +30,6 @@ from shared.store.transaction import ConditionFailed, Transaction, read
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
-
-
-_LIVE = (Control.live == True) & (Control.command != "cancel")  # noqa: E712 - a condition on the item
 
 _ENDED = "the execution has already ended"
 
@@ -49,6 +46,7 @@ class Engine:
         self._repository = repository
         self._programs = programs
         self._driver = driver
+        self._commands = Commands(repository, driver)
         self._time_limit_ms = time_limit_ms
 
     def start(
@@ -103,11 +101,8 @@ class Engine:
 
     def _first_control(self, pk: str, principal: Principal, common: dict[str, Any]) -> Control:
         started, limit = common["started_ms"], self._time_limit_ms
-        return Control(
-            pk, "control", **common, org_id=principal.org_id, live=True, generation=0, segment=0, wake=0, absorbed=0,
-            command="", next_index=1, due_shard=due_shard(common["execution_id"]), due_ms=started + LEASE_MS,
-            deadline_ms=started + limit if limit is not None else None,
-        )  # fmt: skip
+        deadline = started + limit if limit is not None else None
+        return first_control(pk, principal.org_id, common, deadline_ms=deadline)
 
     @staticmethod
     def _first_summary(pk: str, principal: Principal, common: dict[str, Any]) -> Summary:
@@ -172,35 +167,25 @@ class Engine:
 
     def cancel(self, principal: Principal, execution_id: str) -> None:
         """Stop for good: once this returns no node starts. Raises NotFound, Conflict when it has ended already."""
-        ended = [Summary.ended_ms.set(clock.now_ms()), Summary.error.set("canceled")]
-        self._command(principal, execution_id, "cancel", "canceled", ended)
+        self._command(principal, execution_id, "cancel")
 
     def pause(self, principal: Principal, execution_id: str) -> None:
         """Let running nodes finish and start no other until :meth:`resume`. Raises NotFound, Conflict."""
-        self._command(principal, execution_id, "pause", "paused")
+        self._command(principal, execution_id, "pause")
 
     def resume(self, principal: Principal, execution_id: str) -> None:
         """Go on after :meth:`pause`. Raises NotFound, Conflict."""
-        self._command(principal, execution_id, "", "running")
+        self._command(principal, execution_id, "")
 
-    def _command(
-        self, principal: Principal, execution_id: str, command: str, status: str, more: Sequence[Any] = ()
-    ) -> None:
-        """One transaction: the lease holder's next append, its end included, fails on the command it has not seen."""
-        pk = self._pk(principal, execution_id)
-        row = self._summary(pk)
-        tx = Transaction()
-        actions = [Control.command.set(command), Control.status.set(status), *_raise_wake()]
-        tx.update(Control(pk, "control"), actions=actions, condition=_LIVE, label="control")
-        tx.update(Summary(pk, "summary"), actions=[Summary.status.set(status), *more], label="summary")
+    def _command(self, principal: Principal, execution_id: str, command: str) -> None:
+        row = self._summary(self._pk(principal, execution_id))
         try:
-            tx.commit()
+            self._commands.give(principal.org_id, row.execution_id, command)
         except ConditionFailed as failed:
             raise Conflict(_ENDED) from failed
-        self._wake(principal.org_id, row.execution_id)
 
     def signal(self, principal: Principal, execution_id: str, key: str, value: Any) -> None:
-        """Answer the newest open wait of this key.
+        """Answer the newest open wait of this key, the execution's own before those of its children.
 
         Raises NotFound when none is open, Conflict when another answer came first or the execution has ended.
         """
@@ -208,30 +193,40 @@ class Engine:
         row = self._summary(pk)
         if row.status not in LIVE:
             raise Conflict(_ENDED)
-        waits = self._repository.waits(pk, key)
-        wait = next((wait for wait in waits if wait.status == "open"), None)
-        if wait is None and waits:
-            raise Conflict(f"{key} has been answered already")
-        if wait is None:
-            raise NotFound(f"the execution does not wait for {key}")
+        asked, wait = self._asked(principal.org_id, row.execution_id, key)
+        pk = execution_pk(principal.org_id, asked)
         fact: Fact = {"type": "wait_ended", "at": clock.now_ms(), "wait": wait.wait, "token": int(wait.token)}
         fact |= {"node": wait.node, "visit": int(wait.visit), "timed_out": False, "value": value}
         answered = [WaitRecord.status.set("answered")]
         tx = Transaction()
         tx.update(WaitRecord(pk, wait.sk), answered, condition=WaitRecord.status == "open", label="wait")
         tx.put(InboxEntry(pk, f"inbox#{ids.uuid7()}", fact=self._repository.encoded(pk, fact)), label="inbox")
-        tx.update(Control(pk, "control"), actions=_raise_wake(), condition=_LIVE, label="control")
+        tx.update(Control(pk, "control"), actions=raise_wake(), condition=TAKES_COMMANDS, label="control")
         try:
             tx.commit()
         except ConditionFailed as failed:
             raise Conflict(_ENDED if "control" in failed.failures else f"{key} has been answered already") from failed
-        self._wake(principal.org_id, row.execution_id)
+        self._commands.wake(principal.org_id, asked)
 
-    def _wake(self, org_id: str, execution_id: str) -> None:
-        """Written first, read after: either we see the parked token, or the parker sees our write."""
+    def _asked(self, org_id: str, execution_id: str, key: str) -> tuple[str, WaitRecord]:
+        """The open wait that a signal answers, and whose it is; raises NotFound, Conflict when all were answered."""
+        pk = execution_pk(org_id, execution_id)
+        waits = self._repository.waits(pk, key)
+        wait = next((wait for wait in waits if wait.status == "open"), None)
+        if wait is not None:
+            return execution_id, wait
         control = self._repository.control(org_id, execution_id)
-        if control is not None and control.live:
-            self._driver.wake(org_id, execution_id, int(control.generation), control.task_token)
+        answered = bool(waits)
+        for child_id in self._repository.open_children(pk) if control is not None and control.has_children else ():
+            try:
+                return self._asked(org_id, child_id, key)
+            except Conflict:
+                answered = True
+            except NotFound:
+                continue
+        if answered:
+            raise Conflict(f"{key} has been answered already")
+        raise NotFound(f"the execution does not wait for {key}")
 
     def _pk(self, principal: Principal, execution_id: str) -> str:
         if _UUID.fullmatch(execution_id):
@@ -247,8 +242,3 @@ class Engine:
         if row is None:
             raise NotFound("no such execution")
         return row
-
-
-def _raise_wake() -> list[Any]:
-    # Should every wake-up be lost, the sweep looks after the grace; the lease holder's own moments replace it.
-    return [Control.wake.set(Control.wake + 1), Control.due_ms.set(clock.now_ms() + GRACE_MS)]

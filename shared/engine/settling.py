@@ -43,8 +43,7 @@ class Settling:
 
     def settle(self, token: Token, result: Result) -> None:
         """Note what an attempt brought."""
-        if self._turn.scopes.secrets_read and not self._state.secrets_read:
-            self._journal.note("secrets_read")
+        self.note_secrets()
         for log in result.logs:
             self._journal.take(log)
         match result.outcome:
@@ -56,10 +55,19 @@ class Settling:
                 self.failed(token, failure)
         self._journal.mark()
 
+    def note_secrets(self) -> None:
+        """Once any secret was read, it is searched for from then on."""
+        if self._turn.scopes.secrets_read and not self._state.secrets_read:
+            self._journal.note("secrets_read")
+
+    def bears(self, *values: Any) -> bool:
+        """Whether the execution may keep these values as well; it does when it may."""
+        return self._weight.bears(*values)
+
     # Finished
 
     def _finished(self, token: Token, done: Done, result: Result) -> None:
-        if not self._weight.bears(done.output, result.shared):
+        if not self.bears(done.output, result.shared):
             self.failed(token, Failure(TOO_HEAVY, retryable=False))
             return
         fact = self._turn.subject(token) | {"output": done.output, "actions": list(done.actions)}
@@ -102,9 +110,11 @@ class Settling:
     # Groups
 
     def close_if_done(self, group_id: int) -> None:
-        """When every branch or element has ended, the owner goes on."""
+        """When every branch or element has ended, the owner goes on; of a child, that is the parent's affair."""
         group = self._state.groups.get(group_id)
         if group is None or len(group.outputs) < group.size or self._state.members(group_id):
+            return
+        if self._state.part is not None:
             return
         owner = self._state.owner(group_id)
         if group.batch:
@@ -164,8 +174,12 @@ class Settling:
             retry_at = clock.now_ms() + node.retry.wait_before(token.failures + 2)
             self._journal.note("node_failed", **fact, retry_at=retry_at, handled=True)
             return None
-        edge = None if token.is_item else error_edge(self._program, node, failure.actions)
+        part = self._state.part is not None
+        edge = None if token.is_item or part else error_edge(self._program, node, failure.actions)
         output = {"output": failure.output} if failure.output is not None else {}
+        if part:
+            # The parent offers its own edges.
+            output["actions"] = list(failure.actions)
         self._journal.note("node_failed", **fact, retry_at=None, handled=edge is not None, **output)
         error = {"message": failure.message, "node_id": node.name, "node_type": node.kind}
         if edge is not None and edge[1] == END:
@@ -175,7 +189,8 @@ class Settling:
         elif token.group is not None:
             # An element is an attempt of its owner's node, so its failure offers the same edges.
             actions = failure.actions if token.is_item else ("error",)
-            return self._state.owner(token.group), Failure(failure.message, retryable=False, actions=actions)
+            brought = failure.output if part else None
+            return self._state.owner(token.group), Failure(failure.message, False, actions, brought)
         return None
 
     # Waiting

@@ -9,11 +9,13 @@ from typing import Any
 from shared.engine.attempt import Attempts, Job, Result
 from shared.engine.journal import Journal
 from shared.engine.kinds.base import Answer, ExecutionFacts
-from shared.engine.ports import Governance, Workers
+from shared.engine.ports import Driver, Governance, Workers
 from shared.engine.program import Node, Program
+from shared.engine.repository import ExecutionRepository
 from shared.engine.scope import ScopeFactory
 from shared.engine.state import State, Token
 from shared.kit import clock
+from shared.store.models.executions import Control
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,11 @@ class Flight:
 
 @dataclass(slots=True)
 class Turn:
-    """One advance. ``flights`` are the attempts that workers run, by the number given to the workers."""
+    """One advance. ``flights`` are the attempts that workers run, by the number given to the workers.
+
+    ``control`` is the control item as it was when the lease was taken. ``execution`` is whom the nodes act for: of a
+    child it is the parent, so that they see and do what they would there.
+    """
 
     program: Program
     state: State
@@ -56,6 +62,9 @@ class Turn:
     governance: Governance
     scopes: ScopeFactory
     limits: Limits
+    control: Control
+    repository: ExecutionRepository
+    driver: Driver
     deadline_ms: int | None = None
     flights: dict[int, Flight] = field(default_factory=dict)
     launched: int = 0

@@ -41,6 +41,7 @@ class Promises:
 
     started: dict[str, tuple[Tenant, dict[str, Any]]] = field(default_factory=dict)
     canceled: set[str] = field(default_factory=set)
+    meddled: set[str] = field(default_factory=set)
     signaled: list[tuple[str, str]] = field(default_factory=list)
     ended: dict[str, str] = field(default_factory=dict)
     watched: dict[str, str] = field(default_factory=dict)
@@ -96,7 +97,7 @@ class Caller:
             self.watch,
             self.schedule,
         )
-        weights = (4, 3, 1, 3, 3, 3, 1, 1, 2, 2, 0.4)
+        weights = (4, 3, 1, 3, 3, 3, 1.5, 2, 2, 2, 0.4)
         for number in range(count):
             deed = self.start if number == 0 else self._random.choices(deeds, weights)[0]
             self._scheduler.note(deed.__name__)
@@ -185,15 +186,17 @@ class Caller:
             self._promises.signaled.append((book.pk, value))
 
     def cancel(self, engine: Engine, principal: Principal) -> None:
-        for execution_id in self._some(engine, principal):
+        for execution_id in self._some(engine, principal, children=True):
+            book = self._ledger.books[f"{principal.org_id}#{execution_id}"]
             try:
                 engine.cancel(principal, execution_id)
             except Conflict:
-                book = self._ledger.books[f"{principal.org_id}#{execution_id}"]
                 over = book.state.ended is not None or book.control["command"] == "cancel"
                 self._demand(over, "a live execution could not be cancelled")
                 continue
             self._promises.canceled.add(execution_id)
+            deaf = [child for child in self._live_children(book) if child.control["command"] != "cancel"]
+            self._demand(not deaf, "a cancellation did not reach a child before it was acknowledged")
 
     def pause(self, engine: Engine, principal: Principal) -> None:
         self._command(engine.pause, principal, engine)
@@ -202,13 +205,24 @@ class Caller:
         self._command(engine.resume, principal, engine)
 
     def _command(self, call: Callable[[Principal, str], None], principal: Principal, engine: Engine) -> None:
-        for execution_id in self._some(engine, principal):
+        for execution_id in self._some(engine, principal, children=True):
+            book = self._ledger.books[f"{principal.org_id}#{execution_id}"]
+            before = book.commands
+            if book.parent is not None:
+                self._promises.meddled.add(execution_id)
             try:
                 call(principal, execution_id)
             except Conflict:
-                book = self._ledger.books[f"{principal.org_id}#{execution_id}"]
                 over = book.state.ended is not None or book.control["command"] == "cancel"
                 self._demand(over, "a live execution refused a command")
+                continue
+            if call == engine.pause and book.control["command"] == "pause" and book.commands <= before + 1:
+                children = [child for child in self._live_children(book) if not child.control["command"]]
+                deaf = {child.execution_id for child in children} - self._promises.meddled
+                self._demand(not deaf, "a pause did not reach a child before it was acknowledged")
+
+    def _live_children(self, book: Book) -> list[Book]:
+        return [child for child in self._ledger.children(book.pk) if child.state.ended is None]
 
     def watch(self, engine: Engine, principal: Principal) -> None:
         """Open a WebSocket on an execution."""
@@ -241,8 +255,8 @@ class Caller:
         self._promises.jobs[job_id] = self._tenant
         self._door.schedules.create(about, spec)
 
-    def _some(self, engine: Engine, principal: Principal) -> list[str]:
-        """An execution of ours, if there is one; somebody else's must not be found."""
+    def _some(self, engine: Engine, principal: Principal, *, children: bool = False) -> list[str]:
+        """An execution of ours, if there is one, or perhaps a child of one; somebody else's must not be found."""
         mine = [key for key, (tenant, _) in self._promises.started.items() if tenant is self._tenant]
         others = [key for key, (tenant, _) in self._promises.started.items() if tenant is not self._tenant]
         if others and self._random.random() < 0.1:
@@ -253,16 +267,23 @@ class Caller:
                 except NotFound:
                     continue
                 self._scheduler.fail("an execution of another tenant was found")
-        return [self._prey(mine) or self._random.choice(mine[-3:])] if mine else []
+        if not mine:
+            return []
+        chosen = self._prey(mine) or self._random.choice(mine[-3:])
+        below = self._ledger.children(f"{self._tenant.org_id}#{chosen}") if children else []
+        return [self._random.choice(below).execution_id if below and self._random.random() < 0.3 else chosen]
 
     def _prey(self, mine: list[str]) -> str | None:
         """An execution at a moment when acting on it is a race: it is being advanced, or a question has just opened."""
         books = [self._ledger.books[f"{self._tenant.org_id}#{key}"] for key in mine]
-        exciting = self._random.choice((Book.is_leased, Book.is_asking, None))
+        exciting = self._random.choice((Book.is_leased, Book.is_asking, Book.is_divided, None))
         if exciting is None:
             return None
-        self._scheduler.wait(lambda: any(exciting(book) for book in books), 20_000)
-        return next((book.execution_id for book in books if exciting(book)), None)
+        self._scheduler.wait(lambda: any(self._is(exciting, book) for book in books), 20_000)
+        return next((book.execution_id for book in books if self._is(exciting, book)), None)
+
+    def _is(self, exciting: Callable[[Book], bool], book: Book) -> bool:
+        return any(exciting(member) for member in self._ledger.family(book.pk))
 
     def _demand(self, holds: bool, message: str) -> None:
         if not holds:

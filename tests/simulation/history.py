@@ -12,6 +12,7 @@ from random import Random
 from shared.composition import use_services
 from shared.engine.interpreter import Limits
 from shared.engine.kinds.base import ExecutionFacts
+from shared.engine.repository import ExecutionRepository
 from shared.identity import Identity
 from shared.identity.passwords import Passwords
 from shared.identity.principal import ANONYMOUS
@@ -125,14 +126,15 @@ class History:
             for number in range(random.randint(1, 3)):
                 self.library.programs[tenant.org_id, f"flow-{number}"] = Author(random).write(f"flow-{number}")
         self.sockets = Sockets(self.scheduler, self.weather, self.promises)
-        self.door = Door()
+        self.door, blobs = Door(), MemoryBlobs()
+        self.ledger.inlined = ExecutionRepository(blobs).inlined
         ground = Ground(
-            self.scheduler, self.weather, self.store, self.ledger, self.library, MemoryBlobs(), self.door, self.sockets,
+            self.scheduler, self.weather, self.store, self.ledger, self.library, blobs, self.door, self.sockets,
             random.choice((None, None, None, 60_000)),
         )  # fmt: skip
         limits = Limits(
             slice_s=random.choice((0.5, 10.0, 60.0)),
-            max_inflight=random.choice((1, 3, 64)),
+            max_inflight=random.choice((1, 1, 2, 3, 64)),
             inline_wait_ms=random.choice((0, 1_000)),
         )
         system = Cloud(ground, limits) if random.random() < 0.5 else OneMachine(ground, 0, limits)
@@ -209,6 +211,14 @@ class History:
             # It works, or its timers are short.
             return
         read = control["wake"] == control["absorbed"]
+        children = self.ledger.children(book.pk)
+        answers = [
+            child for child in children if child.control["parent_slot"] in {token.wait for token in state.children()}
+        ]
+        open_question |= any(child.state.ended is None for child in answers)
+        parent = self.ledger.books.get(f"{book.org_id}#{book.parent}")
+        if parent is not None and parent.state.ended is not None:
+            self.scheduler.fail(f"{book.execution_id}: lives on after its parent ended")
         reason = state.paused or (moment is not None and moment > now) or (moment is None and open_question)
         if not (read and reason and control["command"] != "cancel"):
             self.scheduler.fail(f"{book.execution_id}: rests without a reason: {_tokens(book)}, {control}")

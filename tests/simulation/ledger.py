@@ -27,7 +27,10 @@ SLACK_MS = 1_000
 
 @dataclass(slots=True)
 class Book:
-    """One execution: its journal as it was written, the fold of it, and the control item as it was last seen."""
+    """One execution: its journal as it was written, the fold of it, and the control item as it was last seen.
+
+    ``commands`` counts how often its command changed.
+    """
 
     pk: str
     program: Program
@@ -39,6 +42,7 @@ class Book:
     opened: dict[str, int] = field(default_factory=dict)
     answered: dict[str, int] = field(default_factory=dict)
     control: dict[str, Any] = field(default_factory=dict)
+    commands: int = 0
     holder: Actor | None = None
     ended_by: Actor | None = None
 
@@ -50,9 +54,18 @@ class Book:
     def execution_id(self) -> str:
         return self.pk.partition("#")[2]
 
+    @property
+    def parent(self) -> str | None:
+        """The id of the execution it is a child of."""
+        return self.control.get("parent_id")
+
     def is_leased(self) -> bool:
         """Whether somebody advances it now."""
         return "lease" in self.control
+
+    def is_divided(self) -> bool:
+        """Whether children do a part of its work."""
+        return bool(self.state.children())
 
     def is_asking(self) -> bool:
         """Whether a question is open."""
@@ -69,10 +82,19 @@ class Ledger:
         self.writes = 0
         self.takeovers = 0
         self.has_schedules = False
+        self.inlined: Callable[[Fact], Fact] = lambda fact: fact
         self._scheduler = scheduler
         self._library = library
         self._peek = peek
         self._table = table_name("executions")
+
+    def children(self, pk: str) -> list[Book]:
+        """The children an execution has had."""
+        return [book for book in self.books.values() if book.parent and f"{book.org_id}#{book.parent}" == pk]
+
+    def family(self, pk: str) -> list[Book]:
+        """An execution and its children."""
+        return [self.books[pk], *self.children(pk)]
 
     # Writes
 
@@ -110,6 +132,7 @@ class Ledger:
         for sk, item in sorted(appended, key=lambda part: part[0]):
             self._append(book, sk, item)
         book.control = self._read(pk, "control")
+        book.commands += bool(before) and book.control["command"] != before["command"]
         if book.control.get("lease") != before.get("lease"):
             self.takeovers += "lease" in before and book.holder is not self._scheduler.current
             book.holder = self._scheduler.current if book.control.get("lease") and not self._scheduler.outside else None
@@ -141,7 +164,8 @@ class Ledger:
         if sk in book.entries:
             self._demand(book, book.entries[sk] == text, f"{sk} was written twice")
             return
-        facts: list[Fact] = json.loads(text)
+        facts: list[Fact] = [self.inlined(fact) for fact in json.loads(text)]
+        self._demand(book, SECRET not in json.dumps(facts), f"a secret is in a value of {sk}")
         self._demand(book, first == len(book.facts), f"{sk} follows index {len(book.facts) - 1}")
         self._demand(book, int(item["length"]["N"]) == len(facts), f"{sk} has another length than it says")
         self._demand(book, SECRET not in text, f"a secret is in {sk}")
@@ -164,6 +188,9 @@ class Ledger:
             "node_finished": self._check_finish,
             "wait_opened": self._check_opened,
             "wait_ended": self._check_answered,
+            "child_opened": self._check_child,
+            "child_ended": self._check_child_end,
+            "ended": self._check_end,
         }.get(fact["type"])
         if check is not None:
             check(book, fact)
@@ -201,6 +228,28 @@ class Ledger:
         if fact["timed_out"]:
             due = book.state.tokens[fact["token"]].due_ms if fact["token"] in book.state.tokens else None
             self._demand(book, due is not None and due <= fact["at"], f"{fact['wait']} timed out too early")
+
+    def _check_child(self, book: Book, fact: Fact) -> None:
+        command, slot = book.control["command"], fact["slot"]
+        self._demand(book, command == "", f"{slot} was opened after {command} was acknowledged")
+        self._demand(book, not book.state.paused, f"{slot} was opened in a pause")
+        self._demand(book, slot not in book.opened, f"{slot} was opened twice")
+        self._demand(
+            book, bool(self._read(f"{book.org_id}#{fact['child']}", "control")), f"{slot} was opened without its child"
+        )
+        self._check_opened(book, fact | {"wait": slot})
+
+    def _check_child_end(self, book: Book, fact: Fact) -> None:
+        self._demand(book, fact["slot"] not in book.answered, f"the end of {fact['slot']} came twice")
+        book.answered[fact["slot"]] = 1
+        child = next(child for child in self.children(book.pk) if child.control["parent_slot"] == fact["slot"])
+        ended = child.state.ended or {}
+        self._demand(book, ended.get("status") == fact["status"], f"{fact['slot']} ended otherwise than was told")
+
+    def _check_end(self, book: Book, fact: Fact) -> None:
+        living = [child for child in self.children(book.pk) if child.state.ended is None]
+        untold = [child for child in living if child.control["command"] != "cancel"]
+        self._demand(book, not untold, "it ended before its children were told")
 
     # The control item and the snapshot
 
@@ -244,9 +293,9 @@ class Ledger:
 
     def effect(self, call: Call) -> None:
         """An effect begins outside."""
-        book = self.books[f"{call.execution.org_id}#{call.execution.id}"]
         _, node, visit, *item = call.idempotency_key.split(":")
         key = (node, int(visit), int(item[0]) if item else None)
+        book = self._actor(f"{call.execution.org_id}#{call.execution.id}", key)
         self._scheduler.note(f"  effect {book.execution_id[-6:]} {key} attempt {call.attempt}")
         count = self.effects[key, book.pk, call.attempt] = self.effects.get((key, book.pk, call.attempt), 0) + 1
         self._demand(book, count == 1, f"the effect {key} of attempt {call.attempt} happened twice")
@@ -258,6 +307,10 @@ class Ledger:
         given_up = latest > call.attempt or book.holder is not worker
         self._demand(book, key not in book.finished or given_up, f"the effect {key} began after it had finished")
         self._demand(book, book.ended_by is not worker, f"the effect {key} began after the end")
+
+    def _actor(self, pk: str, key: Key) -> Book:
+        """The execution an effect belongs to: children act for their parent."""
+        return next((book for book in self.family(pk) if key in book.attempts), self.books[pk])
 
     def _demand(self, book: Book, holds: bool, message: str) -> None:
         if not holds:

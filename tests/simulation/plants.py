@@ -10,6 +10,8 @@ from typing import Any
 from unittest.mock import patch
 
 from shared.engine.attempt import Attempts
+from shared.engine.children import Children
+from shared.engine.commands import Commands
 from shared.engine.journal import Journal
 from shared.engine.repository import ExecutionRepository
 from shared.engine.scope import ScopeFactory
@@ -137,5 +139,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "lists of another tenant": Plant(patches=((Engine, "list", _list_of_anybody),)),
     "moments that the due index does not know": Plant(patches=((Journal, "park", _parked_for_ever),)),
+    "children that tell nobody of their end": Plant(patches=((Journal, "_report", lambda journal, ended: {}),)),
+    "children that outlive their parents": Plant(patches=((Children, "leave", lambda children: True),)),
+    "commands that stop at the parent": Plant(patches=((Commands, "pass_on", lambda *given: None),)),
     "snapshots of another state": Plant(patches=((ExecutionRepository, "snapshot", _stale),)),
 }

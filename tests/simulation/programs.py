@@ -277,9 +277,9 @@ class Author:
         kind = random.choice(("pure", "effect", "effect", "signal", "timer"))
         edges = [("default", following), ("error", following if random.random() < 0.5 else None)]
         hooks = random.choice(({}, {}, {"post": "perhaps"}))
-        more = {"batch": Batch(random.randint(1, 4)), "hooks": hooks, **self._hardship()}
+        more = {"batch": Batch(random.choice((1, 2, 3, 4, 6, 8))), "hooks": hooks, **self._hardship()}
         batch = self._node(kind, edges, params=params, **more)
-        return self._node("items", [("default", batch)], params={"count": random.randint(0, 5)})
+        return self._node("items", [("default", batch)], params={"count": random.choice((0, 1, 2, 3, 4, 5, 6))})
 
     def _fork(self, following: str | None, depth: int) -> str:
         joined = self._node("pure", [("default", following)])

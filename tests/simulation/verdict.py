@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shared.engine.state import State
 from shared.kit import json
-from shared.store.models.executions import Control, InboxEntry, JournalEntry, Summary, WaitRecord
+from shared.store.models.executions import ChildRecord, Control, InboxEntry, JournalEntry, Summary, WaitRecord
 from shared.store.transaction import read
 from tests.simulation.callers import Promises
 from tests.simulation.ledger import Book, Ledger
@@ -21,18 +21,18 @@ def final_check(ledger: Ledger, promises: Promises, sockets: Sockets) -> str | N
 
 def _findings(ledger: Ledger, promises: Promises, sockets: Sockets) -> Iterator[str]:
     for book in ledger.books.values():
-        for finding in (*_journal(book), *_items(book)):
+        for finding in (*_journal(ledger, book), *_items(book), *_children(ledger, book)):
             yield f"{book.execution_id}: {finding}"
     yield from _promises(ledger, promises)
     yield from _jobs(ledger, promises)
     yield from _messages(ledger, promises, sockets)
 
 
-def _journal(book: Book) -> Iterator[str]:
+def _journal(ledger: Ledger, book: Book) -> Iterator[str]:
     entries = list(JournalEntry.query(book.pk, JournalEntry.sk.startswith("journal#"), consistent_read=True))
     if {entry.sk: entry.facts for entry in entries} != book.entries:
         yield "the journal is not what was written"
-    facts = [fact for entry in entries for fact in json.loads(entry.facts)]
+    facts = [ledger.inlined(fact) for entry in entries for fact in json.loads(entry.facts)]
     firsts = [int(entry.first) for entry in entries]
     lengths = [int(entry.length) for entry in entries]
     if firsts != [sum(lengths[:position]) for position in range(len(lengths))]:
@@ -69,6 +69,26 @@ def _items(book: Book) -> Iterator[str]:
         yield f"{missing[0]} was closed without a fact"
 
 
+def _children(ledger: Ledger, book: Book) -> Iterator[str]:
+    """Every end of a child was told once, and absorbed once, as long as its parent waited for it."""
+    records = {record.sk: record for record in ChildRecord.query(book.pk, ChildRecord.sk.startswith("child#"))}
+    books = {str(child.control["parent_slot"]): child for child in ledger.children(book.pk)}
+    opened = [fact["slot"] for fact in book.facts if fact["type"] == "child_opened"]
+    if not set(opened) == set(records) == set(books):
+        yield f"children, their records and the journal disagree: {opened}, {list(records)}, {list(books)}"
+    for slot, record in records.items():
+        ended = [fact for fact in book.facts if fact["type"] == "child_ended" and fact["slot"] == slot]
+        if len(ended) > 1 or (record.status == "answered") > len(ended) or (record.status == "open") < len(ended) - 1:
+            yield f"{slot} is {record.status} and ended {len(ended)} times"
+        done = [fact for fact in book.facts if fact["type"] == "part_finished" and fact["token"] == _token(book, slot)]
+        if len(done) > len(ended):
+            yield f"{slot} finished without an end"
+
+
+def _token(book: Book, slot: str) -> int:
+    return next(int(fact["token"]) for fact in book.facts if fact["type"] == "child_opened" and fact["slot"] == slot)
+
+
 def moments(ledger: Ledger, job_id: str) -> list[int]:
     """The moments (epoch ms) for which a cron job ran its flow: the time in the execution's UUIDv7 is the moment."""
     runs = [book for book in ledger.books.values() if book.facts[0]["input"].get("job") == job_id]
@@ -91,8 +111,12 @@ def _promises(ledger: Ledger, promises: Promises) -> Iterator[str]:
             yield f"{execution_id}: an acknowledged start is missing"
         elif execution_id in promises.canceled and (book.state.ended or {}).get("status") != "canceled":
             yield f"{execution_id}: was cancelled and ended otherwise"
+    for book in ledger.books.values():
+        if book.execution_id in promises.canceled and (book.state.ended or {}).get("status") != "canceled":
+            yield f"{book.execution_id}: was cancelled and ended otherwise"
     for pk, value in promises.signaled:
-        found = [fact for fact in ledger.books[pk].facts if fact["type"] == "wait_ended" and fact.get("value") == value]
+        facts = [fact for book in ledger.family(pk) for fact in book.facts]
+        found = [fact for fact in facts if fact["type"] == "wait_ended" and fact.get("value") == value]
         if len(found) != 1:
             yield f"{pk}: an acknowledged signal is {len(found)} times in the journal"
 

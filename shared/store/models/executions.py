@@ -6,6 +6,7 @@ journal#…    facts with consecutive indices, never changed
 snapshot     cursor and scope at a journal index
 inbox#…      signals the lease holder has not copied into the journal yet
 wait#…       an open question; answered by one compare-and-set
+child#…      a child execution that does a part of the work; its end answers it like a question
 """
 
 from __future__ import annotations
@@ -112,6 +113,9 @@ class Control(Record):
     deadline_ms = NumberAttribute(null=True)
     due_shard = UnicodeAttribute(null=True)
     due_ms = NumberAttribute(null=True)
+    parent_id = UnicodeAttribute(null=True)
+    parent_slot = UnicodeAttribute(null=True)
+    has_children = BooleanAttribute(null=True)
     due = DueIndex()
 
 
@@ -195,6 +199,21 @@ class WaitRecord(Record):
     until_ms = NumberAttribute(null=True)
 
 
+class ChildRecord(Record):
+    """A child execution. ``status`` goes from open to answered or dropped, once.
+
+    Its sort key, ``slot``, is none that the key of a signal can name.
+    """
+
+    class Meta(TableMeta):
+        table = "executions"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    child_id = UnicodeAttribute()
+    status = UnicodeAttribute()
+
+
 class Alias(Record):
     """Finds an execution by its number."""
 
@@ -219,11 +238,11 @@ class ExecutionItem(Record):
     blob = UnicodeAttribute(null=True)
 
 
-EXECUTION_MODELS = (Control, Summary, JournalEntry, Snapshot, InboxEntry, WaitRecord, Alias)
+EXECUTION_MODELS = (Control, Summary, JournalEntry, Snapshot, InboxEntry, WaitRecord, ChildRecord, Alias)
 """Every model of the table, for whoever creates it."""
 
 __all__ = [
-    "DUE_SHARDS", "EXECUTION_MODELS", "Alias", "Control", "DefinitionListingIndex", "DueIndex", "InboxEntry",
-    "JournalEntry", "OrgListingIndex", "Snapshot", "Summary", "WaitRecord", "alias_pk", "due_shard", "execution_pk",
-    "journal_sk",
+    "DUE_SHARDS", "EXECUTION_MODELS", "Alias", "ChildRecord", "Control", "DefinitionListingIndex", "DueIndex",
+    "InboxEntry", "JournalEntry", "OrgListingIndex", "Snapshot", "Summary", "WaitRecord", "alias_pk", "due_shard",
+    "execution_pk", "journal_sk",
 ]  # fmt: skip
