@@ -48,7 +48,7 @@ class Deadline:
 class ServerError(NodeFailed):
     """The server answered with a JSON-RPC error; ``code`` is its number, if it has one."""
 
-    def __init__(self, message: str, *, code: Any, retryable: bool) -> None:
+    def __init__(self, message: str, *, code: int | None, retryable: bool) -> None:
         super().__init__(message, retryable=retryable)
         self.code = code
 
@@ -172,5 +172,11 @@ def _reply_to(request: Message) -> Message:
 def failure(error: Any) -> ServerError:
     """The exception for a JSON-RPC error."""
     error = error if isinstance(error, dict) else {}
-    code, message = error.get("code"), str(error.get("message") or "no reason given")[:500]
+    code, message = error_code(error), str(error.get("message") or "no reason given")[:500]
     return ServerError(f"MCP error: {message} ({code})", code=code, retryable=code not in _PERMANENT)
+
+
+def error_code(error: Mapping[str, Any]) -> int | None:
+    """The number of a JSON-RPC error; None for what is no number."""
+    code = error.get("code")
+    return code if isinstance(code, int) else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from shared.engine.kinds.base import NodeFailed
-from shared.engine.mcp.session import ServerError
+from shared.engine.mcp.session import ServerError, error_code
 from shared.kit import json
 
 _RETRYABLE = frozenset({408, 425, 429})
@@ -73,10 +73,10 @@ def _over(winner: Mapping[str, str], loser: Mapping[str, str]) -> dict[str, str]
     return {**{name: value for name, value in loser.items() if name.lower() not in taken}, **winner}
 
 
-def _error(body: bytes) -> tuple[Any, str]:
+def _error(body: bytes) -> tuple[int | None, str]:
     """Code and message of a JSON-RPC error."""
     try:
         error = json.loads(body)["error"]
-        return error.get("code"), str(error["message"])[:500]
+        return error_code(error), str(error["message"])[:500]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None, ""

@@ -308,6 +308,7 @@ def test_mistakes_of_the_author(call: CallFactory, serve: Serve, given: dict[str
         ({"error": {"code": -32602, "message": "Unknown tool: weather"}}, r"MCP error: Unknown tool: weather", False),
         ({"error": {"code": -32603, "message": "Oops"}}, r"MCP error: Oops \(-32603\)", True),
         ({"error": "odd"}, "MCP error: no reason given", True),
+        ({"error": {"code": [1], "message": "m"}}, "MCP error: m", True),
         ({"result": [1]}, "sent a response without a result", True),
         ({"result": TEXT | {"isError": True}}, "MCP tool weather failed: rain", True),
     ],
