@@ -72,6 +72,8 @@ class Demo:
         """Run the demonstration against the server at ``url``; a failure is told and stops nothing."""
         try:
             self._show(url)
+        except requests.HTTPError as refused:
+            self._print(f"  The demonstration stopped; the server goes on. It said: {_reason(refused.response)}")
         except Exception:
             log.exception("the demonstration stopped")
             self._print("  The demonstration stopped; the server goes on.")
@@ -125,6 +127,14 @@ class Demo:
 
     def _painted(self, colour: str, text: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour else text
+
+
+def _reason(answer: requests.Response) -> str:
+    """The message of an error answer; its status where there is none."""
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return f"{answer.status_code} {answer.reason}"
 
 
 def _what(message: dict[str, Any]) -> str:
