@@ -241,10 +241,18 @@ def _settle(job: Schedule, now: int, actions: Sequence[Any]) -> None:
 
 
 def _move(job: Schedule, now: int, actions: Sequence[Any]) -> bool:
-    following = Cron.parse(job.expression, job.timezone).after(now)
+    following = _following(job, now)
     if following is None:
         return _update(job, [*actions, Schedule.due_ms.remove()])
     return _update(job, [*actions, Schedule.scheduled_ms.set(following), Schedule.due_ms.set(following)])
+
+
+def _following(job: Schedule, now: int) -> int | None:
+    try:
+        return Cron.parse(job.expression, job.timezone).after(now)
+    except InvalidRequest:
+        # Its zone was one when the job was made, and is none on this machine.
+        return None
 
 
 def _try_later(job: Schedule, now: int) -> None:
@@ -261,7 +269,7 @@ def _row(record: Schedule) -> dict[str, Any]:
     now, following = clock.now_ms(), None
     if record.due_ms is not None:
         due_now = record.scheduled_ms <= now
-        following = Cron.parse(record.expression, record.timezone).after(now) if due_now else int(record.scheduled_ms)
+        following = _following(record, now) if due_now else int(record.scheduled_ms)
     return {
         "id": record.job_id,
         "entry_id": _entry_id(record.job_id),

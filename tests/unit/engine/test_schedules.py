@@ -504,3 +504,16 @@ def test_an_account_that_goes_takes_its_jobs(world: World) -> None:
         forget_schedules(Departure(ADA, ("gone",)), ["gone", "shared"])
     assert [len(list(Schedule.query(f"{org}#schedules"))) for org in ("gone", "shared")] == [0, 1]
     assert len(world.schedules.list(facts("bob", "shared"))) == 1
+
+
+def test_a_zone_that_is_gone(world: World, held: HeldClock) -> None:
+    """A job whose zone the machine no longer knows shows why it is not due again, and keeps nobody else waiting."""
+    world.create(timezone="Europe/Berlin")
+    (row,) = Schedule.query("org#schedules")
+    row.timezone = "Mars/Base"
+    row.save()
+    held.advance(300)
+    assert world.sweep() == 0
+    job = world.shown()
+    assert "there is no time zone Mars/Base" in job["error"]
+    assert job["next_run_time"] is None
