@@ -208,8 +208,7 @@ def _from_attribute(attribute: Mapping[str, Any]) -> Any:
 
 def seconds_from_now(ttl_s: float) -> int:
     """When a value expires, in whole seconds since 1970, which is what DynamoDB's own expiry needs."""
-    now_s = clock.now_ms() / 1000
-    return math.ceil(now_s + ttl_s) if ttl_s > 0 else int(now_s)
+    return math.ceil(clock.now_ms() / 1000 + ttl_s)
 
 
 def _first(params: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 
 from shared.engine.connectors.dynamodb import Dynamo, DynamoFailed, from_attributes, seconds_from_now, to_attributes
 from shared.engine.kinds.base import NodeFailed
-from shared.engine.kinds.records import key_of
-from shared.engine.kinds.scripting import seconds
+from shared.engine.kinds.records import key_of, time_to_live
 from shared.kit import clock
 
 NO_TABLE = "ResourceNotFoundException"
@@ -100,8 +99,8 @@ def pairs(items: list[Any]) -> list[dict[str, Any]]:
     for number, item in enumerate(items, start=1):
         if not isinstance(item, dict) or not item.keys() >= {"key", "value"}:
             raise NodeFailed(f"item {number} must be {{key, value}}; for other items name the table", retryable=False)
-        key, ttl = key_of(item["key"]), item.get("ttl")
-        found[key] = _record(key, item["value"], None if ttl is None else seconds(ttl, f"ttl of item {number}"))
+        key = key_of(item["key"])
+        found[key] = _record(key, item["value"], time_to_live(item.get("ttl"), f"ttl of item {number}"))
     return list(found.values())
 
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from shared.engine.connectors.dynamodb import MOST_ITEMS, Account, Dynamo, from_attributes, to_attributes
 from shared.engine.connectors.dynamorecords import DynamoRecords, pairs, put
 from shared.engine.kinds.base import Call, Done, NodeFailed, NodeKind, Outcome
-from shared.engine.kinds.records import FILTER, LIMIT, SORT, key_of, not_found, select
-from shared.engine.kinds.scripting import DURATION, seconds, text_of
+from shared.engine.kinds.records import FILTER, LIMIT, SORT, key_of, not_found, select, time_to_live
+from shared.engine.kinds.scripting import DURATION, text_of
 from shared.kit import json
 
 OPERATIONS = ("get", "set", "delete", "list", "query", "batch_write", "put")
@@ -88,8 +88,7 @@ def _with_key(call: Call, records: DynamoRecords, operation: str, key: str) -> A
             return {"deleted": records.delete(key), "key": key}
     if "value" not in call.params:
         raise NodeFailed("value parameter is required", retryable=False)
-    ttl = call.params.get("ttl")
-    records.set(key, call.params["value"], seconds(ttl, "ttl") if ttl is not None else None)
+    records.set(key, call.params["value"], time_to_live(call.params.get("ttl")))
     return call.params["value"]
 
 

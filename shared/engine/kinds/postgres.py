@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shared.engine.kinds.base import Call, Done, NodeFailed, NodeKind, Outcome
-from shared.engine.kinds.records import FILTER, LIMIT, SORT, key_of, not_found, select
-from shared.engine.kinds.scripting import DURATION, seconds, text_of
+from shared.engine.kinds.records import FILTER, LIMIT, SORT, key_of, not_found, select, time_to_live
+from shared.engine.kinds.scripting import DURATION, text_of
 
 if TYPE_CHECKING:
     from shared.engine.connectors.postgres import Session
@@ -108,14 +108,14 @@ def _with_records(call: Call, operation: str) -> Any:
             return lambda session: Records(session, table).keys()
         case "query":
             return lambda session: select(Records(session, table).items(), params)
-    key, value, ttl = key_of(call.require("key")), params.get("value"), params.get("ttl")
+    key, value = key_of(call.require("key")), params.get("value")
     match operation:
         case "delete":
             return lambda session: {"deleted": Records(session, table).delete(key), "key": key}
         case "set":
             if "value" not in params:
                 raise NodeFailed("value parameter is required", retryable=False)
-            ttl_s = seconds(ttl, "ttl") if ttl is not None else None
+            ttl_s = time_to_live(params.get("ttl"))
 
             def set_value(session: Session) -> Any:
                 Records(session, table).set(key, value, ttl_s)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from shared.engine.kinds.base import NodeFailed
+from shared.engine.kinds.scripting import seconds
 from shared.kit import json
 
 KEY = "_key"
@@ -73,6 +74,11 @@ def key_of(value: Any) -> str:
     if not isinstance(value, str):
         raise NodeFailed("key must be text", retryable=False)
     return value
+
+
+def time_to_live(value: Any, name: str = "ttl") -> float | None:
+    """How long a value is kept, in seconds; without end when there is no ``value``, or 0."""
+    return None if value is None else seconds(value, name) or None
 
 
 def not_found(key: str) -> NodeFailed:

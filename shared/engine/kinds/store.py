@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from shared.engine.kinds.base import Call, Done, KeyValues, NodeFailed, NodeKind, Outcome
-from shared.engine.kinds.records import FILTER, LIMIT, SORT, key_of, not_found, select
-from shared.engine.kinds.scripting import DURATION, seconds, text_of
+from shared.engine.kinds.records import FILTER, LIMIT, SORT, key_of, not_found, select, time_to_live
+from shared.engine.kinds.scripting import DURATION, text_of
 from shared.kit.errors import SignalboxError
 
 OPERATIONS = ("set", "get", "delete", "list", "query", "increment", "append", "clear", "save", "load")
@@ -79,6 +79,5 @@ def _with_key(call: Call, operation: str, values: KeyValues, account_id: str, ke
     if operation == "append":
         values.append(account_id, key, value, call.idempotency_key)
         return {"key": key, "appended": value}
-    ttl = call.params.get("ttl")
-    values.set(account_id, key, value, seconds(ttl, "ttl") if ttl is not None else None)
+    values.set(account_id, key, value, time_to_live(call.params.get("ttl")))
     return value

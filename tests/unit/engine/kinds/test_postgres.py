@@ -181,9 +181,10 @@ def test_keys_and_values(run: Run) -> None:
 
 def test_values_expire(run: Run) -> None:
     """An expired value is gone for every operation, a longer one is not, and a new one lives on."""
-    run(operation="set", table_name="ttl", key="gone", value={"a": 1}, ttl="0s")
-    run(operation="set", table_name="ttl", key="back", value=1, ttl=0)
-    run(operation="set", table_name="ttl", key="back", value={"a": 2})
+    run(operation="set", table_name="ttl", key="gone", value={"a": 1}, ttl="1h")
+    run(operation="set", table_name="ttl", key="back", value=1, ttl=3600)
+    run(query="UPDATE ttl SET expires_at = expires_at - interval '1 hour'")
+    run(operation="set", table_name="ttl", key="back", value={"a": 2}, ttl=0)
     run(operation="set", table_name="ttl", key="kept", value={"a": 3}, ttl="1h")
     assert run(operation="list", table_name="ttl") == ["back", "kept"]
     assert [one["_key"] for one in run(operation="query", table_name="ttl")] == ["back", "kept"]
