@@ -54,7 +54,9 @@ class World:
         elif person is not None:
             headers["Authorization"] = f"Bearer {person.token}"
         context = {"routeKey": "$connect", "connectionId": "c1"}
-        return handler({"requestContext": context, "headers": headers, "queryStringParameters": asked}, None)
+        event = {"requestContext": context, "headers": headers, "queryStringParameters": asked}
+        answer: dict[str, Any] = handler(event, None)
+        return answer
 
     def say(self, message: Any) -> None:
         body = message if isinstance(message, str) else json.dumps(message)
@@ -163,9 +165,17 @@ def test_another_tenants_execution_is_denied(world: World, execution_id: str) ->
 
 @pytest.mark.parametrize(
     "message",
-    ["", "no json", "[]", '{"type": "dance"}', '{"type": "subscribe"}', '{"type": "subscribe", "execution_id": 7}', "[" * 9999,
-     '{"type": "ping", "x": "' + "x" * LARGEST_MESSAGE + '"}'],
-)  # fmt: skip
+    [
+        "",
+        "no json",
+        "[]",
+        '{"type": "dance"}',
+        '{"type": "subscribe"}',
+        '{"type": "subscribe", "execution_id": 7}',
+        "[" * 9999,
+        '{"type": "ping", "x": "' + "x" * LARGEST_MESSAGE + '"}',
+    ],
+)
 def test_a_bad_message_is_answered_with_an_error(world: World, message: str) -> None:
     """Nothing a client says breaks its connection."""
     world.connect("/api/v1/ws", world.ada)

@@ -52,7 +52,8 @@ def machine(tmp_path: Path) -> Iterator[tuple[Advancer, Driver]]:
 
 
 def advance(generation: int = 3) -> dict[str, Any]:
-    return handler({"op": "advance", "execution": "org/exec", "generation": generation}, None)
+    answer: dict[str, Any] = handler({"op": "advance", "execution": "org/exec", "generation": generation}, None)
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,8 @@ def test_every_word_has_its_answer(
 
 def park(wake: int = 7) -> dict[str, Any]:
     event = {"op": "park", "execution": "org/exec", "generation": 3, "wake": wake, "task_token": "token"}
-    return handler(event, None)
+    answer: dict[str, Any] = handler(event, None)
+    return answer
 
 
 def test_a_park_keeps_its_token(machine: tuple[Advancer, Driver]) -> None:
