@@ -240,7 +240,8 @@ class Walk:
         self.expect(400, "GET", "/api/v1/executions?status=sleeping")
         self.expect(404, "GET", "/api/v1/executions/exec-123")
         self.expect(404, "POST", "/api/v1/flows/flow-123/run", {"input": {}})
-        for wrong in ([], "text", 7):
+        wrong_inputs: tuple[Any, ...] = ([], "text", 7)
+        for wrong in wrong_inputs:
             self.expect(400, "POST", f"/api/v1/flows/{flow_id}/run", {"input": wrong})
         self.cancel()
 

@@ -57,7 +57,8 @@ def ada(server: Server) -> Client:
 
 
 def channel(client: Client, path: str, **options: Any) -> ClientConnection:
-    return connect(client.websocket_url(path), additional_headers=client.headers, **options)
+    opened: ClientConnection = connect(client.websocket_url(path), additional_headers=client.headers, **options)
+    return opened
 
 
 def read_until(socket: ClientConnection, kind: str) -> list[dict[str, Any]]:
