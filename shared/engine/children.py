@@ -63,7 +63,8 @@ class Children:
     def open(self) -> bool:
         """Open the children whose turn it is; whether there is something to look at."""
         coming = list(islice(self._coming(), OPENED_AT_ONCE))
-        if not coming:
+        # A command may have come since the last look at the state.
+        if not coming or self._journal.command:
             return False
         facts: list[Fact] = []
         writes: dict[str, Write] = {}

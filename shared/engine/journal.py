@@ -54,12 +54,16 @@ class _Unheard(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Noted:
-    """A fact to append. Facts of one ``unit`` belong together: only all of them leave a state one can go on from."""
+    """A fact to append. Facts of one ``unit`` belong together: only all of them leave a state one can go on from.
+
+    One that was ``sent`` comes from the inbox.
+    """
 
     fact: Fact
     text: str
     writes: Writes
     unit: int
+    sent: bool = False
 
     @property
     def size(self) -> int:
@@ -109,11 +113,11 @@ class Journal:
     def take(self, fact: Fact, writes: Writes | None = None, text: str | None = None) -> None:
         """As :meth:`note`, for a fact that is complete; ``writes`` become durable together with it.
 
-        ``text`` is how it has been stored already.
+        ``text`` is how the inbox holds it, where it comes from there.
         """
         if not self._pending:
             self._noted_at = clock.monotonic()
-        noted = self._noted(fact, writes) if text is None else _Noted(fact, text, writes or {}, self._unit)
+        noted = self._noted(fact, writes) if text is None else _Noted(fact, text, writes or {}, self._unit, sent=True)
         self._state.apply(fact, self._program)
         self._pending.append(noted)
 
@@ -205,9 +209,9 @@ class Journal:
 
     def _forget_starts(self) -> None:
         # Nodes without effects run before their start is durable. A cancellation acknowledged meanwhile came first, so
-        # they never started; what was begun durably keeps its record.
+        # they never started; what was begun durably keeps its record, and so does what others sent.
         first = next((n for n, noted in enumerate(self._pending) if noted.fact["type"] in _STARTS), len(self._pending))
-        del self._pending[first:]
+        self._pending[first:] = [noted for noted in self._pending[first:] if noted.sent]
 
     @staticmethod
     def _renewal() -> list[Any]:

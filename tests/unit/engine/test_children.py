@@ -408,6 +408,29 @@ def test_the_holder_finishes_a_cancellation(small: World) -> None:
     assert set(children(small, execution_id).values()) == {"canceled"}
 
 
+@pytest.mark.parametrize("command", ["pause", "cancel"])
+def test_a_command_that_comes_just_before_a_child(small: World, command: str) -> None:
+    """No child is opened once it was acknowledged, whatever else the same step began."""
+    asking(small)
+    flow = [
+        node("s", next={"x": "each", "y": "other", "default": "d"}, routing="fork"),
+        each("ask"), node("other", "effect"), node("d"),
+    ]  # fmt: skip
+    execution_id = small.start(*flow, input=numbers(4))
+    given: list[str] = []
+
+    def hook(operation: str, request: dict[str, Any]) -> Fault | None:
+        if operation == "TransactWriteItems" and "node_started" in str(request) and not given:
+            given.append(command)
+            getattr(small.engine, command)(RUNNER, execution_id)
+        return None
+
+    with small.hooked(hook):
+        small.advance(execution_id)
+    assert given and children(small, execution_id) == {}
+    assert small.ran == []
+
+
 def test_commands_that_cross(small: World) -> None:
     """A pause that comes late to a child of an execution that was resumed meanwhile does nothing."""
     asking(small)

@@ -279,3 +279,17 @@ def test_a_replaced_snapshot_leaves_no_litter(world: World) -> None:
 
 def again(call: Call, answer: Answer) -> Wait:
     return Wait(clock.now_ms() + 60_000)
+
+
+def test_a_cancellation_forgets_starts_but_nothing_that_was_sent(world: World) -> None:
+    """An answer that came together with it is in the journal and no longer in the inbox."""
+    execution_id, journal = opened(world)
+    pk = f"{ORG}#{execution_id}"
+    journal.note("node_started", token=1, node="a", kind="pass", visit=1, attempt=1)
+    fact = {"type": "wait_ended", "at": 0, "wait": "w", "token": 99, "timed_out": False, "value": 7}
+    InboxEntry(pk, "inbox#1", fact=json.dumps(fact)).save()
+    world.engine.cancel(RUNNER, execution_id)
+    assert journal.commit() is False
+    assert journal.finish("canceled", error="canceled")
+    assert [row["type"] for row in world.facts(execution_id)] == ["started", "wait_ended", "ended"]
+    assert world.repository.inbox(pk) == []
