@@ -15,6 +15,7 @@ from shared.engine.kinds.base import Call, Done, NodeFailed, Wait
 from shared.engine.program import Batch, Node, Retry
 from shared.engine.repository import ExecutionRepository
 from shared.engine.service import Engine
+from shared.engine.wakeups import WakeUps
 from shared.identity.deletion import Departure
 from shared.kit import ids
 from shared.kit.errors import Conflict, NotFound
@@ -605,6 +606,20 @@ def test_the_sweep_is_enough(small: World) -> None:
         small.sweep.run()
         for ref in list(small.driver.queue):
             small.driver.queue.clear()
+            small.advancer.advance(*ref)
+    assert small.view(execution_id).status == "completed"
+
+
+def test_the_change_stream_is_enough(small: World) -> None:
+    """When every short cut is lost, the records of what was written start children and wake their parent."""
+    execution_id = small.start(each("effect"), input=numbers(7))
+    wake_ups, read = WakeUps(small.repository, small.driver), 0
+    for _ in range(40):
+        small.driver.queue.clear()
+        for record in small.store.stream.read(read, 1_000):
+            wake_ups(record)
+            read = record.sequence
+        for ref in sorted(set(small.driver.queue)):
             small.advancer.advance(*ref)
     assert small.view(execution_id).status == "completed"
 
