@@ -36,6 +36,9 @@ def moto_store(*models: type[Record]) -> Iterator[None]:
             patched.setenv(name, "test")
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
             patched.setenv(name, REGION)
+        for model in every_model():
+            # A model keeps the connection of its first request, and with it the region of that time.
+            patched.setattr(model, "_connection", None)
         with mock_aws():
             client = boto3.client("dynamodb", region_name=REGION)
             for definition, _ in table_definitions(*(models or every_model())):
