@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from shared.engine.kinds.base import Call, Done, KeyValues, NodeFailed, NodeKind, Outcome
 from shared.engine.kinds.records import FILTER, LIMIT, SORT, key_of, not_found, select, time_to_live
 from shared.engine.kinds.scripting import DURATION, text_of
+from shared.engine.kinds.secrecy import without_secrets
 from shared.kit.errors import SignalboxError
 
 OPERATIONS = ("set", "get", "delete", "list", "query", "increment", "append", "clear", "save", "load")
@@ -76,6 +77,9 @@ def _with_key(call: Call, operation: str, values: KeyValues, account_id: str, ke
     if "value" not in call.params:
         raise NodeFailed("value parameter is required", retryable=False)
     value = call.params["value"]
+    if without_secrets(call, value) != value:
+        message = "a stored value must not contain a secret, because later executions show it; read it from secrets"
+        raise NodeFailed(message, retryable=False)
     if operation == "append":
         values.append(account_id, key, value, call.idempotency_key)
         return {"key": key, "appended": value}

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from shared.engine.expressions.base import Scope
 from shared.engine.keyvalues import StoredValues
 from shared.engine.kinds.base import Done, KindServices, NodeFailed
 from shared.engine.kinds.store import OPERATIONS, Store
@@ -30,10 +31,14 @@ def run(call: CallFactory, values: StoredValues) -> Run:
     """``run(operation, visit=…, **params)``: the output of one visit of the node."""
     visits = iter(range(1000))
 
-    def make(operation: str | None, *, visit: str | None = None, keyvalues: Any = values, **params: Any) -> Any:
+    def make(
+        operation: str | None, *, visit: str | None = None, keyvalues: Any = values, scope: Scope | None = None,
+        **params: Any,
+    ) -> Any:  # fmt: skip
         made = call({"operation": operation, **params} if operation is not None else params)
         services = cast(KindServices, SimpleNamespace(keyvalues=keyvalues))
-        outcome = Store().run(replace(made, services=services, idempotency_key=visit or f"visit-{next(visits)}"))
+        made = replace(made, services=services, idempotency_key=visit or f"visit-{next(visits)}")
+        outcome = Store().run(replace(made, scope=scope or made.scope))
         assert isinstance(outcome, Done)
         return outcome.output
 
@@ -45,6 +50,14 @@ def refused(run: Run, message: str, *given: Any, **params: Any) -> None:
     with pytest.raises(NodeFailed, match=message) as caught:
         run(*given, **params)
     assert caught.value.retryable is False
+
+
+@pytest.mark.parametrize("operation", ["set", "append"])
+def test_a_value_holds_no_secret(run: Run, operation: str) -> None:
+    """An execution that has not read the secret would show it, so the node fails for good and stores nothing."""
+    scope = Scope(secrets={"KEY": "hunter22"})
+    refused(run, "must not contain a secret", operation, scope=scope, key="a", value={"token": "Bearer hunter22"})
+    refused(run, "key not found: a", "get", key="a")
 
 
 def test_set_get_delete(run: Run) -> None:
