@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -133,31 +134,36 @@ def test_an_interrupt_undoes_only_its_own_work(tmp_path: Path) -> None:
     """When the thread that commits for others is interrupted, the others' work is still done."""
     storage = Storage(tmp_path / "store.db")
     storage.write(lambda sql: sql.execute("CREATE TABLE t (x)").rowcount)
-    entered, release = threading.Event(), threading.Event()
-
-    def interrupted(sql: object) -> None:
-        raise KeyboardInterrupt
+    entered, release, interrupted = threading.Event(), threading.Event(), threading.Event()
 
     def hold(sql: object) -> None:
         entered.set()
         release.wait(30)
+
+    def insert(sql: sqlite3.Connection) -> int:
+        return sql.execute("INSERT INTO t VALUES (1)").rowcount
+
+    def interrupt_once(sql: sqlite3.Connection) -> int:
+        # It hits whichever thread commits for all.
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+        return insert(sql)
 
     holder = threading.Thread(target=lambda: storage.write(hold), daemon=True)
     holder.start()
     entered.wait(30)
     outcomes: list[str] = []
 
-    def interrupt() -> None:
+    def write(work: Callable[[sqlite3.Connection], int]) -> None:
         try:
-            storage.write(interrupted)
+            storage.write(work)
         except KeyboardInterrupt:
             outcomes.append("interrupted")
+        else:
+            outcomes.append("inserted")
 
-    def insert() -> None:
-        storage.write(lambda sql: sql.execute("INSERT INTO t VALUES (1)").rowcount)
-        outcomes.append("inserted")
-
-    waiting = [threading.Thread(target=action, daemon=True) for action in (interrupt, *[insert] * 5)]
+    waiting = [threading.Thread(target=write, args=(work,), daemon=True) for work in (interrupt_once, *[insert] * 5)]
     for thread in waiting:
         thread.start()
     while len(storage._waiting) < len(waiting):
