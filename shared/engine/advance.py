@@ -20,7 +20,7 @@ from shared.engine.turn import Turn
 from shared.kit import clock
 from shared.kit.errors import InvalidRequest, NotFound, Unprocessable
 from shared.kit.logging import logger
-from shared.store.models.executions import Control
+from shared.store.models.executions import Control, execution_pk
 from shared.store.transaction import update_if
 
 log = logger("engine")
@@ -146,11 +146,9 @@ class Advancer:
 
     def register_park(self, org_id: str, execution_id: str, generation: int, wake: int, task_token: str) -> bool:
         """Keep the token that ends this park. False: something came since the park was committed, go on at once."""
-        control = self.repository.control(org_id, execution_id)
-        if control is None:
-            return False
         parked = (Control.generation == generation) & (Control.wake == wake) & Control.lease.does_not_exist()
-        return update_if(Control(control.pk, "control"), [Control.task_token.set(task_token)], parked & _LIVE)
+        key = Control(execution_pk(org_id, execution_id), "control")
+        return update_if(key, [Control.task_token.set(task_token)], parked & _LIVE)
 
 
 def _next_generation(control: Control) -> list[Any]:

@@ -81,6 +81,7 @@ class Journal:
         self._wake = int(control.wake)
         self.command = control.command
         self._next = int(control.next_index)
+        self._leased_until = int(control.lease_until or 0)
         self._seen: set[str] = set()
         self._pending: list[_Noted] = []
         self._unit = 0
@@ -148,6 +149,7 @@ class Journal:
 
     def _copy_in(self, control: Control) -> None:
         self._wake, self.command = int(control.wake), control.command
+        self._leased_until = int(control.lease_until or 0)
         self._absorb()
 
     def _absorb(self) -> None:
@@ -213,10 +215,13 @@ class Journal:
         first = next((n for n, noted in enumerate(self._pending) if noted.fact["type"] in _STARTS), len(self._pending))
         self._pending[first:] = [noted for noted in self._pending[first:] if noted.sent]
 
-    @staticmethod
-    def _renewal() -> list[Any]:
-        until = clock.now_ms() + LEASE_MS
-        return [Control.lease_until.set(until), Control.due_ms.set(until)]
+    def _renewal(self) -> list[Any]:
+        """Nothing while half of the lease is left: the moment is in an index, where each change costs a write more."""
+        now = clock.now_ms()
+        if self._leased_until - now > LEASE_MS // 2:
+            return []
+        self._leased_until = now + LEASE_MS
+        return [Control.lease_until.set(self._leased_until), Control.due_ms.set(self._leased_until)]
 
     def _append(
         self, deciding: Sequence[Fact], actions: list[Any], *, snapshot: bool = False, writes: Writes | None = None

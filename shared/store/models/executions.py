@@ -12,7 +12,7 @@ child#…      a child execution that does a part of the work; its end answers i
 from __future__ import annotations
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, IncludeProjection
 
 from shared.store.base import Record, TableMeta
 
@@ -46,11 +46,14 @@ def due_shard(execution_id: str) -> str:
 
 
 class DueIndex(GlobalSecondaryIndex["Record"]):
-    """Live executions and schedules by the moment somebody must look at them; sparse."""
+    """Live executions and schedules by the moment somebody must look at them; sparse.
+
+    It holds what starting an execution needs and no more, so that an append which moves nothing of it does not write it.
+    """
 
     class Meta:
         index_name = "due"
-        projection = AllProjection()
+        projection = IncludeProjection(["execution_id", "generation", "org_id"])
 
     due_shard = UnicodeAttribute(hash_key=True)
     due_ms = NumberAttribute(range_key=True)

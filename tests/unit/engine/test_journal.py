@@ -55,6 +55,26 @@ def test_facts_of_one_append_have_consecutive_indices(world: World) -> None:
     assert journal.commit() is True
 
 
+def test_a_lease_is_renewed_once_half_of_it_is_gone(world: World) -> None:
+    """Until then an append moves nothing that an index holds; a renewal that news overtook is made good."""
+    execution_id, journal = opened(world)
+
+    def appended_after(seconds: float) -> tuple[int, int]:
+        world.clock.advance(seconds)
+        journal.note("log", level="info", message="x")
+        journal.commit()
+        control = world.control(execution_id)
+        return int(control.lease_until or 0) - world.clock.now_ms(), int(control.due_ms or 0) - world.clock.now_ms()
+
+    assert appended_after(14) == (16_000, 16_000)
+    assert appended_after(1) == (30_000, 30_000)
+    world.clock.advance(16)
+    world.engine.pause(RUNNER, execution_id)
+    journal.note("log", level="info", message="y")
+    assert not journal.commit()
+    assert appended_after(0)[0] == 30_000
+
+
 def test_a_large_append_is_divided(world: World) -> None:
     """No item over 400 KB, no transaction over 4 MB; indices go on, and reading from any index finds the rest."""
     execution_id, journal = opened(world)
