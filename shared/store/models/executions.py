@@ -48,7 +48,7 @@ def due_shard(execution_id: str) -> str:
 class DueIndex(GlobalSecondaryIndex["Record"]):
     """Live executions and schedules by the moment somebody must look at them; sparse.
 
-    It holds what starting an execution needs and no more, so that an append which moves nothing of it does not write it.
+    It holds what starting an execution needs and no more: an append that moves nothing of it does not write it.
     """
 
     class Meta:
