@@ -30,6 +30,10 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     """Answers how many bytes came."""
     if scope["type"] == "websocket":
         await receive()
+        if scope["path"] == "/refused":
+            await send({"type": "websocket.http.response.start", "status": 404, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b"no", "more_body": False})
+            return
         await send({"type": "websocket.accept"})
         while (await receive())["type"] != "websocket.disconnect":
             continue
@@ -155,3 +159,12 @@ def test_text_that_is_no_utf_8_closes_the_connection(
         assert client.recv(4096) == b"\x88\x02\x03\xef"
         assert client.recv(4096) == b""
     assert not caplog.records
+
+
+def test_a_refused_handshake_is_no_fault_of_the_server(
+    address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application's own answer is given once and nothing is written to the server's log."""
+    assert exchange(address, HANDSHAKE.replace(b"/api/v1/ws", b"/refused")) == (404, b"no")
+    assert exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0] == 200
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
