@@ -30,6 +30,9 @@ RETRY_MS = 1_000
 
 LONGEST_RETRY_MS = 60_000
 
+_MOST_VOID = 64
+"""So many timers that no longer count are kept, beside as many as do."""
+
 
 class EmbeddedDriver:
     """Advances executions on threads: ``share`` for one org, up to twice as many in all.
@@ -51,6 +54,7 @@ class EmbeddedDriver:
         self._again: set[Ref] = set()
         self._broken: dict[Ref, int] = {}
         self._timers: list[tuple[int, int, Ref]] = []
+        self._timer_of: dict[Ref, int] = {}
         self._sequence = itertools.count()
         self._stopping = False
         self._workers: list[threading.Thread] = []
@@ -86,9 +90,14 @@ class EmbeddedDriver:
         self._poke(execution_id)
 
     def at(self, moment_ms: int, org_id: str, execution_id: str, generation: int) -> None:
-        """Queue an execution at a moment."""
+        """Queue an execution at a moment, unless it is advanced before."""
         with self._changed:
-            heapq.heappush(self._timers, (moment_ms, next(self._sequence), (org_id, execution_id, generation)))
+            ref, number = (org_id, execution_id, generation), next(self._sequence)
+            self._timer_of[ref] = number
+            heapq.heappush(self._timers, (moment_ms, number, ref))
+            if len(self._timers) > 2 * len(self._timer_of) + _MOST_VOID:
+                self._timers = [timer for timer in self._timers if self._timer_of.get(timer[2]) == timer[1]]
+                heapq.heapify(self._timers)
             self._changed.notify()
 
     def _enqueue(self, ref: Ref) -> None:
@@ -129,6 +138,7 @@ class EmbeddedDriver:
                     ref = taken[1]
                     self._queued.discard(ref)
                     self._running.add(ref)
+                    self._timer_of.pop(ref, None)
                     return ref
                 timeout = (self._timers[0][0] - clock.now_ms()) / 1000 if self._timers else None
                 self._changed.wait(timeout)
@@ -137,7 +147,10 @@ class EmbeddedDriver:
     def _fire(self) -> None:
         now = clock.now_ms()
         while self._timers and self._timers[0][0] <= now:
-            ref = heapq.heappop(self._timers)[2]
+            _, number, ref = heapq.heappop(self._timers)
+            if self._timer_of.get(ref) != number:
+                continue
+            del self._timer_of[ref]
             if ref not in self._queued and ref not in self._running:
                 self._line_up(ref)
                 # Of several that are due at once, whoever woke takes one.

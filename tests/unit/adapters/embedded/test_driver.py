@@ -246,6 +246,32 @@ def test_one_organisation_leaves_room_for_others() -> None:
         gate.set()
 
 
+def test_timers_of_the_past_are_forgotten() -> None:
+    """An execution woken often keeps one timer, and one that has ended none, however far off its moments were."""
+    far = in_ms(3_600_000)
+    script = Script(*[Verdict("park", until_ms=far + number) for number in range(500)])
+    with running(script) as driver:
+        driver.start(*ONE)
+        for _ in range(500):
+            assert script.take() == ONE
+            driver.wake(*ONE, None)
+        assert script.take() == ONE
+        assert script.nothing_more(driver)
+        assert len(driver._timers) < 100
+
+
+def test_a_wake_replaces_the_timer() -> None:
+    """The moment that counts is the one the last advance named."""
+    script = Script(Verdict("park", until_ms=in_ms(50)), Verdict("park", until_ms=in_ms(3_600_000)))
+    with running(script) as driver:
+        driver.start(*ONE)
+        assert script.take() == ONE
+        driver.wake(*ONE, None)
+        assert script.take() == ONE
+        driver.at(in_ms(60), *TWO)
+        assert script.take() == TWO
+
+
 def test_closing_does_not_wait_for_ever() -> None:
     """An advance that waits for something endless is left alone."""
     gate, inside = threading.Event(), threading.Event()
