@@ -139,6 +139,9 @@ class EmbeddedDriver:
                     self._queued.discard(ref)
                     self._running.add(ref)
                     self._timer_of.pop(ref, None)
+                    if self._queued:
+                        # The place that became free may have made room for one of another org too.
+                        self._changed.notify()
                     return ref
                 timeout = (self._timers[0][0] - clock.now_ms()) / 1000 if self._timers else None
                 self._changed.wait(timeout)

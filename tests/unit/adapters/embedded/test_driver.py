@@ -272,6 +272,38 @@ def test_a_wake_replaces_the_timer() -> None:
         assert script.take() == TWO
 
 
+def test_every_place_that_is_free_is_used() -> None:
+    """When the end of one lets an execution of each of two organisations begin, both begin."""
+    first, second, rest = threading.Event(), threading.Event(), threading.Event()
+    gates = {"a1": first, "a2": second}
+    inside: queue.Queue[str] = queue.Queue()
+
+    def advance(org_id: str, execution_id: str, generation: int) -> Verdict:
+        inside.put(execution_id)
+        if org_id != "c":
+            gates.get(execution_id, rest).wait(10 * SOON)
+        return Verdict("end")
+
+    with running(advance, threads=3) as driver:
+        for execution_id in ("a1", "a2", "a3", "b1", "b2"):
+            driver.start(execution_id[0], execution_id, 0)
+            assert inside.get(timeout=SOON) == execution_id
+        driver.start("b", "b3", 0)
+        driver.start("a", "a4", 0)
+        first.set()
+        while ("a", "a1", 0) in driver._running:
+            threading.Event().wait(0.001)
+        driver.start("c", "c1", 0)
+        assert inside.get(timeout=SOON) == "c1"
+        while ("c", "c1", 0) in driver._running:
+            threading.Event().wait(0.001)
+        second.set()
+        try:
+            assert {inside.get(timeout=SOON), inside.get(timeout=SOON)} == {"b3", "a4"}
+        finally:
+            rest.set()
+
+
 def test_closing_does_not_wait_for_ever() -> None:
     """An advance that waits for something endless is left alone."""
     gate, inside = threading.Event(), threading.Event()
