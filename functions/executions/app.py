@@ -57,6 +57,7 @@ def run_flow(flow_id: str, principal: CurrentPrincipal, body: RequestBody, reque
     flow = services().catalog.get(principal, "flow", flow_id)
     reference = DefinitionRef(principal.org_id, flow.id, flow.revision)
     view = services().engine.start(principal, reference, _input(body), execution_id=idempotency_id(request))
+    request.state.execution_id = view.id
     row = {"execution_id": view.id, "flow_id": flow.id, "status": "running", "created_at": rfc3339(view.started_ms)}
     return answer(row, 201)
 

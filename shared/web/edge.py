@@ -132,6 +132,10 @@ class _Exchange:
         principal = self._state.get("principal")
         if principal is not None:
             outcome |= {"account_id": principal.account_id, "org_id": principal.org_id}
+        # Named by the path, or begun by the request.
+        execution_id = self._scope.get("path_params", {}).get("execution_id") or self._state.get("execution_id")
+        if execution_id is not None:
+            outcome["execution_id"] = execution_id
         return outcome
 
 

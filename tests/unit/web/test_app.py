@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from shared.kit.errors import NotFound, Unavailable
@@ -44,6 +44,19 @@ def get_special() -> Response:
 @router.post("/api/v1/things")
 def create_thing(body: RequestBody, query: RequestQuery) -> Response:
     return answer({"got": body.object(), "limit": query.paging().limit}, 201)
+
+
+@router.get("/api/v1/runs/{execution_id}")
+def run(execution_id: str) -> Response:
+    """An execution."""
+    return Response()
+
+
+@router.get("/api/v1/begin")
+def begin(request: Request) -> Response:
+    """Begins an execution."""
+    request.state.execution_id = "e-1"
+    return Response()
 
 
 @router.get("/api/v1/numbers/{number}")
@@ -262,3 +275,13 @@ def test_each_request_is_one_line_in_the_log(handler: Handler, monkeypatch: pyte
     assert fields["path"] == "/api/v1/things/a"
     assert fields["duration_ms"] >= 0
     assert "canary" not in str(log.lines)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/runs/e-1", "/api/v1/begin"])
+def test_the_log_names_the_execution(path: str, handler: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one the path names, and the one the request began."""
+    log = _Log()
+    monkeypatch.setattr("shared.web.edge.logger", lambda name: log)
+    call(handler, "GET", path)
+    ((_, fields),) = log.lines
+    assert fields["execution_id"] == "e-1"
