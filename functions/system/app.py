@@ -86,15 +86,16 @@ def _checked() -> Response:
 
 
 def _plugins() -> list[dict[str, Any]]:
+    named = sorted((name, kind) for kind in services().kinds.all() for name in (kind.name, *kind.aliases))
     return [
         {
-            "name": kind.name,
+            "name": name,
             "description": kind.description,
             "version": VERSION,
             "author": "Signalbox",
             "parameters": kind.parameters,
         }
-        for kind in services().kinds.all()
+        for name, kind in named
     ]
 
 
