@@ -177,7 +177,9 @@ def _explained(place: Place, port: TunnelPort) -> Iterator[None]:
 def _failure(place: Place, error: psycopg.Error) -> NodeFailed:
     said = error.diag
     if said.message_primary is None:
-        text = _WHERE.sub("", str(error)).strip()
+        # Where libpq tries with and without TLS it reports both, a line each.
+        told = (line.strip() for line in _WHERE.sub("", str(error)).splitlines())
+        text = "; ".join(dict.fromkeys(line for line in told if line))
         if place.password:
             text = text.replace(place.password, "[redacted]")
         return NodeFailed(f"{place.name}: {text}", retryable=isinstance(error, psycopg.OperationalError))

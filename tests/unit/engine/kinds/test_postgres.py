@@ -224,6 +224,14 @@ def test_failures_are_explained(run: Run, params: Any, message: str, retryable: 
         run(**params)
     assert caught.value.retryable is retryable
     assert "wrong-word" not in caught.value.message and PASSWORD not in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_refusal_that_two_attempts_got_is_told_once(run: Run) -> None:
+    """libpq connects with and without TLS where it may, and reports both."""
+    with pytest.raises(NodeFailed) as caught:
+        run(query="SELECT 1", password="wrong-word")
+    assert caught.value.message.count("password authentication failed") == 1
 
 
 def test_a_flood_is_cut(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
