@@ -154,7 +154,8 @@ class Interpreter:
         limits = [LOOK_SECONDS]
         if self._journal.pending:
             limits.append(FLUSH_SECONDS - self._journal.pending_s)
-        due = self._turn.due_ms()
+        # A pause leaves timers that are over as they are; they want no attention before the resume.
+        due = self._turn.due_ms() if not self._state.paused else None
         if due is not None:
             limits.append((due - clock.now_ms()) / 1000)
         ends = [flight.over_at() for flight in self._turn.flights.values()]

@@ -258,6 +258,24 @@ def test_pause_and_resume_before_anybody_looks(world: World) -> None:
     assert (world.view(execution_id).status, world.facts(execution_id, "command")) == ("completed", [])
 
 
+def test_a_timer_that_is_over_while_paused_needs_no_looks(world: World) -> None:
+    """Beside an effect that runs on, a paused execution looks for commands about once a second and no oftener."""
+    begun = world.clock.now_ms()
+
+    def lands(number: int) -> bool:
+        if world.clock.now_ms() == begun:
+            world.engine.pause(RUNNER, execution_id)
+        return world.clock.now_ms() >= begun + 60_000
+
+    world.before_attempt = lands
+    execution_id = world.start(
+        node("fork", next={"a": "sleep", "b": "slow"}, routing="fork"), sleeping(world, 10), node("slow", "effect")
+    )
+    world.settle()
+    assert world.view(execution_id).status == "paused"
+    assert world.faults.operations.count("GetItem") < 120
+
+
 def test_a_failure_while_paused(world: World) -> None:
     """A node that was running fails the execution although nothing may start."""
 
