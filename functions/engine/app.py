@@ -17,6 +17,9 @@ LONGEST_PARK_S = 300 * 24 * 3600
 """A state machine's time-out is at most 99,999,999 seconds; what waits longer parks again."""
 
 BUSY_S = 1
+LONGEST_BUSY_S = 5
+"""A lease is mostly given back long before it is over, and what parked then may be due or answered soon after."""
+
 _UNSUCCESSFUL = {"failed", "expired", "canceled"}
 
 Event = dict[str, Any]
@@ -43,11 +46,11 @@ def _advance(org_id: str, execution_id: str, generation: int) -> Event:
 
 
 def _seconds(verdict: Verdict) -> int:
-    """Whole seconds until the verdict's moment, rounded up: the interpreter alone decides by the stored deadline."""
+    """Whole seconds until the machine looks again, rounded up: the interpreter alone decides by the stored deadline."""
     if verdict.until_ms is None:
         return LONGEST_PARK_S if verdict.word == "park" else BUSY_S
     seconds = -((clock.now_ms() - verdict.until_ms) // 1000)
-    return min(max(seconds, 1), LONGEST_PARK_S)
+    return min(max(seconds, 1), LONGEST_PARK_S if verdict.word == "park" else LONGEST_BUSY_S)
 
 
 def _park(org_id: str, execution_id: str, generation: int, wake: int, task_token: str) -> Event:

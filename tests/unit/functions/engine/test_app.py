@@ -61,6 +61,7 @@ def advance(generation: int = 3) -> dict[str, Any]:
     [
         (Verdict("advance"), 1, "succeeded", 3),
         (Verdict("busy", until_ms=1_000_000 + 1_500), 2, "succeeded", 3),
+        (Verdict("busy", until_ms=1_000_000 + 31_000), 5, "succeeded", 3),
         (Verdict("park", until_ms=1_000_000 + 60_001, status="waiting", wake=7), 61, "succeeded", 3),
         (Verdict("park", until_ms=1_000_000 - 5, status="waiting"), 1, "succeeded", 3),
         (Verdict("park", status="waiting"), LONGEST_PARK_S, "succeeded", 3),
