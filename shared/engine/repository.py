@@ -90,7 +90,6 @@ class ExecutionRepository:
             Control.lease_until.set(now + LEASE_MS),
             Control.due_ms.set(now + LEASE_MS),
             Control.segment.set(Control.segment + 1),
-            Control.task_token.remove(),
         ]
         if update_and_read(control, actions, (Control.live == True) & (Control.generation == generation) & free):  # noqa: E712
             return control

@@ -122,6 +122,17 @@ def test_no_wake_up_is_lost_around_a_park(world: World) -> None:
     assert not world.advancer.register_park(ORG, execution_id, 0, verdict.wake + 1, "after the end")
 
 
+def test_a_late_second_run_leaves_the_parked_machine_its_token(world: World) -> None:
+    """An Express machine that runs again after the driver has parked takes no wake-up from it."""
+    execution_id = parked(world)
+    verdict = world.advance(execution_id)
+    assert world.advancer.register_park(ORG, execution_id, 0, verdict.wake, "sleeping")
+    assert world.advance(execution_id).word == "park"
+    world.driver.woken.clear()
+    world.engine.signal(RUNNER, execution_id, "q", 1)
+    assert world.driver.woken == [(ORG, execution_id, 0, "sleeping")]
+
+
 def test_the_sweep_takes_up_what_is_overdue(world: World) -> None:
     """A dead worker's execution, a parked one nobody woke, one that was never begun; each once, the rest not at all."""
     waiting = parked(world)
