@@ -8,11 +8,11 @@ from shared.engine.kinds.base import Call, Done, NodeKind, Outcome
 
 
 class Batch(NodeKind):
-    """The input if it is a list, otherwise an empty list."""
+    """The input if it is a list, otherwise an empty list; behind a batch modifier each element as it is."""
 
     name: ClassVar[str] = "batch"
     aliases: ClassVar[tuple[str, ...]] = ("async_batch", "worker_pool")
     description: ClassVar[str] = "Pass a list on; anything else becomes an empty list."
 
     def run(self, call: Call) -> Outcome:
-        return Done(call.input if isinstance(call.input, list) else [])
+        return Done(call.input if call.scope.has_item or isinstance(call.input, list) else [])

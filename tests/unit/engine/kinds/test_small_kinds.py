@@ -1,9 +1,11 @@
 """base, the batch kinds, parallel_batch, notification and the registry."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from shared.engine.expressions.base import Scope
 from shared.engine.kinds import registry
 from shared.engine.kinds.base import Done, NodeFailed, NodeKind, Registry
 from tests.unit.engine.kinds.conftest import CallFactory
@@ -25,6 +27,15 @@ def test_kinds_without_work(call: CallFactory, kind: str, value: Any, output: An
     found = registry().get(kind)
     assert found is not None
     assert found.run(call({}, value)) == Done(output)
+
+
+@pytest.mark.parametrize("kind", ["batch", "async_batch", "worker_pool"])
+def test_elements_of_a_batch_are_kept(call: CallFactory, kind: str) -> None:
+    """Behind a batch modifier the node has one element at a time, which goes on as it is."""
+    found = registry().get(kind)
+    assert found is not None
+    element = replace(call({}, 1), scope=Scope(input=[1, 2], item=1, index=0, has_item=True))
+    assert found.run(element) == Done(1)
 
 
 @pytest.mark.parametrize(
