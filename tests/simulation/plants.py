@@ -122,7 +122,7 @@ PLANTS: dict[str, Plant] = {
     "appends without the wake counter": Plant(unconditional("control", "wake")),
     "appends without the lease": Plant(unconditional("control", "lease"), climate=_STALLS),
     "appends without wake counter and command": Plant(unconditional("control", "wake", "command")),
-    "answers without the state of the wait": Plant(unconditional("wait#", "status"), climate=_RECORDS),
+    "answers without the state of the wait": Plant(unconditional("wait#", "status"), climate=Climate()),
     "effects before their start is written": Plant(patches=((Attempts, "effectful", lambda attempts, node: False),)),
     "an inbox nobody reads": Plant(patches=((ExecutionRepository, "inbox", lambda repository, pk: []),)),
     "a sweep that does nothing": Plant(patches=((Sweep, "run", _unswept),), climate=_DEATHS),
