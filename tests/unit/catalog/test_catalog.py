@@ -304,7 +304,8 @@ def test_versions_side_by_side_lose_nothing(catalog: Catalog, ada: Principal) ->
     found = catalog.get(ada, "flow", made.id)
     assert found.custom == {f"k{number}": number for number in range(0, 12, 2)}
     assert [row.revision for row in catalog.versions(ada, "flow", made.id, **ALL).items] == list(range(1, 8))
-    winner = results.index(7)
+    # A change of metadata answers the revision it found, so only those of texts say whose came last.
+    winner = 1 + 2 * results[1::2].index(7)
     assert (found.version, found.text) == (f"v{winner}", f"n|v{winner}|")
 
 
