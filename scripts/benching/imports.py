@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from scripts.benching.table import median, ms, print_table, quantile
+from scripts.benching.table import print_beside_frameworks
 from scripts.template import ROOT, functions
 
 FRAMEWORKS = "fastapi, mangum, boto3, pynamodb"
@@ -39,12 +39,7 @@ def main() -> None:
     for _ in range(runs):
         for name, what in modules.items():
             times.setdefault(name, []).append(_seconds(what))
-    alone = median(times["frameworks"])
-    rows = [
-        (name, ms(median(found)), ms(quantile(found, 0.95)), f"{median(found) / alone:.2f}")
-        for name, found in times.items()
-    ]
-    print_table(("", "median ms", "p95 ms", "of frameworks"), rows)
+    print_beside_frameworks(times)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import requests
 
 from scripts.benching.processes import server
-from scripts.benching.table import median, ms, print_table, quantile
+from scripts.benching.table import print_beside_frameworks
 
 FRAMEWORKS = "fastapi, pynamodb.models, uvicorn"
 
@@ -44,12 +44,7 @@ def main() -> None:
             times["frameworks"].append(_frameworks())
             times["new data folder"].append(_start(Path(folder, f"new-{number}")))
             times["used data folder"].append(_start(Path(folder, "used")))
-    alone = median(times["frameworks"])
-    rows = [
-        (name, ms(median(found)), ms(quantile(found, 0.95)), f"{median(found) / alone:.2f}")
-        for name, found in times.items()
-    ]
-    print_table(("", "median ms", "p95 ms", "of frameworks"), rows)
+    print_beside_frameworks(times)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def quantile(times: Sequence[float], share: float) -> float:
@@ -32,3 +32,13 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
 def ms(seconds: float) -> str:
     """``0.01234`` → ``12.34``."""
     return f"{seconds * 1000:.2f}"
+
+
+def print_beside_frameworks(times: Mapping[str, Sequence[float]]) -> None:
+    """Seconds by what was measured, each beside those of ``frameworks`` alone."""
+    alone = median(times["frameworks"])
+    rows = [
+        (name, ms(median(found)), ms(quantile(found, 0.95)), f"{median(found) / alone:.2f}")
+        for name, found in times.items()
+    ]
+    print_table(("", "median ms", "p95 ms", "of frameworks"), rows)
