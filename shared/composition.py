@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.engine.schedules import CronSchedules
     from shared.engine.service import Engine
     from shared.engine.sweep import Sweep
+    from shared.governance.services import Governance
     from shared.identity import Departure, Identity
     from shared.outbound import OutboundClient
     from shared.push import Connections, Reader, Relay, Sender
@@ -122,6 +123,14 @@ class Services:
         forget_schedules(departure, [member.org_id for member in memberships(departure.account_id)])
         cancel_executions(self.engine, departure)
         forget_executions(self.blobs, departure)
+
+    @cached_property
+    def governance(self) -> Governance:
+        """Governing agents: keys, gate, budgets, policies."""
+        from shared.governance.services import Governance
+
+        _ = self.store
+        return Governance(self.root_secret, self.settings)
 
     def _bootstrap_token(self) -> str | None:
         if not self.settings.bootstrap_secret:

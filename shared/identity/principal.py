@@ -10,8 +10,8 @@ from shared.kit.errors import Forbidden, Unauthorized
 Role: TypeAlias = Literal["owner", "admin", "operator", "viewer"]
 """What a member may do in an org, strongest first."""
 
-Kind: TypeAlias = Literal["session", "basic", "anonymous", "system"]
-"""How the caller proved who it is; ``system`` is the deployment itself (schedules, sweep)."""
+Kind: TypeAlias = Literal["session", "basic", "key", "anonymous", "system"]
+"""How the caller proved who it is; ``key`` is an API key, ``system`` the deployment itself (schedules, sweep)."""
 
 Dialect: TypeAlias = Literal["seed", "legacy"]
 """Which of FlowRunner's two answer styles the caller reads."""
@@ -25,7 +25,8 @@ class Principal:
     """A caller acting in exactly one org.
 
     ``deployment_admin`` manages accounts; it opens no other org's data. ``token_id`` is the session's ``jti``, empty
-    for a password.
+    for a password. A key acts for no account: ``key_id``, ``workflow_id`` (the one it is bound to) and ``scopes`` say
+    what it is, and it reads its org as a viewer does.
     """
 
     kind: Kind
@@ -36,6 +37,10 @@ class Principal:
     deployment_admin: bool = False
     dialect: Dialect = "seed"
     token_id: str = ""
+    key_id: str = ""
+    key_version: int = 0
+    workflow_id: str = ""
+    scopes: frozenset[str] = frozenset()
 
     @property
     def is_anonymous(self) -> bool:
@@ -46,9 +51,13 @@ class Principal:
         """Raise Unauthorized unless a person signed in."""
         if self.is_anonymous:
             raise Unauthorized("Authentication is required")
+        if self.kind == "key":
+            raise Forbidden("This needs a session; an API key is not enough")
 
     def require_role(self, least: Role) -> None:
         """Raise Forbidden unless the caller's role in the acting org is ``least`` or stronger."""
+        if self.kind == "key" and least != "viewer":
+            raise Forbidden("This needs a session; an API key is not enough")
         if ROLES.index(self.role) < ROLES.index(least):
             raise Forbidden(f"This needs the role {least} in the organisation")
 

@@ -3,10 +3,12 @@
 SignalboxError
 ├── InvalidRequest      400  the request is malformed
 ├── Unauthorized        401  no, wrong, expired or revoked credentials
+├── PaymentRequired     402  the budget does not allow it
 ├── Forbidden           403  known caller, not allowed
 ├── NotFound            404  unknown path or id, or another tenant's
 ├── MethodNotAllowed    405  known path, wrong method
 ├── Conflict            409  the state does not allow it
+├── Gone                410  it was there and is over
 ├── PayloadTooLarge     413  body over the limit
 ├── Unprocessable       422  well-formed, but its meaning is wrong
 ├── TooManyRequests     429  slow down; ``retry_after`` seconds
@@ -24,6 +26,9 @@ class SignalboxError(Exception):
 
     status: int = 500
     code: str = "internal_error"
+    retry_after: int | None = None
+    body: dict[str, Any] | None = None
+    """The whole answer, for errors that have a form of their own in their API."""
 
     def __init__(self, message: str, *, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -42,6 +47,10 @@ class InvalidRequest(SignalboxError):
 
 class Unauthorized(SignalboxError):
     status, code = 401, "unauthorized"
+
+
+class PaymentRequired(SignalboxError):
+    status, code = 402, "payment_required"
 
 
 class Forbidden(SignalboxError):
@@ -66,6 +75,10 @@ class Conflict(SignalboxError):
     status, code = 409, "conflict"
 
 
+class Gone(SignalboxError):
+    status, code = 410, "gone"
+
+
 class PayloadTooLarge(SignalboxError):
     status, code = 413, "payload_too_large"
 
@@ -77,6 +90,7 @@ class Unprocessable(SignalboxError):
 class TooManyRequests(SignalboxError):
     """``retry_after`` is in whole seconds."""
 
+    retry_after: int
     status, code = 429, "too_many_requests"
 
     def __init__(self, message: str, *, retry_after: int = 1, details: dict[str, Any] | None = None) -> None:

@@ -45,6 +45,36 @@ class Settings(BaseSettings):
     )
     lockout_failures: int = Field(5, ge=1, description="Failed log-ins before an account is locked.")
     lockout_seconds: int = Field(300, ge=1, description="How long a lock lasts.")
+    hmac_required: bool = Field(False, description="Whether requests with an API key must be signed.")
+    hmac_max_age_seconds: int = Field(
+        300, ge=1, description="How far a signature's time may be from the server's, either way."
+    )
+    hmac_grace_hours: float = Field(24.0, ge=0, description="How long a rotated key's former secret goes on verifying.")
+    settle_mode: Literal["headroom", "strict"] = Field(
+        "headroom", description="Whether spend above a reservation may use what is left of the budget."
+    )
+    plan_enforcement: bool = Field(False, description="Whether the limits of plans are enforced.")
+    default_plan: str = Field("growth", description="Plan of new organisations.")
+    org_requests_per_second: int = Field(0, ge=0, description="Gate calls of an organisation per second; 0: no limit.")
+    address_requests_per_minute: int = Field(
+        0, ge=0, description="Requests of one address per minute on public routes; 0: no limit."
+    )
+    github_url: str = Field("https://github.com", description="Base URL of GitHub's sign-in.")
+    github_api_url: str = Field("https://api.github.com", description="Base URL of GitHub's API.")
+    github_client_id: str = Field(
+        "", description="Client id of the GitHub application; without one there is no sign-in."
+    )
+    github_client_secret: SecretStr | None = Field(None, description="Client secret of the GitHub application.")
+    google_url: str = Field("https://oauth2.googleapis.com", description="Base URL of Google's token endpoint.")
+    google_client_id: str = Field(
+        "", description="Client id of the Google application; without one there is no sign-in."
+    )
+    google_client_secret: SecretStr | None = Field(None, description="Client secret of the Google application.")
+    mail_sender: str = Field("signalbox@localhost", description="From whom mail comes.")
+    smtp_host: str = Field("", description="Mail server; without one mail is written into the folder mail of the data.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Port of the mail server.")
+    smtp_username: str = Field("", description="User name at the mail server.")
+    smtp_password: SecretStr | None = Field(None, description="Password at the mail server.")
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest request body.")
     table_prefix: str = Field("signalbox", description="Start of every table name.")
     blob_bucket: str = Field("", description="S3 bucket of large values (AWS).")

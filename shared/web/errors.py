@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import Response
 
 from shared.kit import json
-from shared.kit.errors import Internal, MethodNotAllowed, SignalboxError, TooManyRequests
+from shared.kit.errors import Internal, MethodNotAllowed, SignalboxError
 from shared.web.apis import Api, api_of
 
 PROBLEM = "application/problem+json"
@@ -44,8 +44,10 @@ def _hub(error: SignalboxError, request_id: str) -> dict[str, Any]:
 
 
 def _nullrun(error: SignalboxError, request_id: str) -> dict[str, Any]:
+    if error.body is not None:
+        return error.body
     slug = _NULLRUN_SLUGS.get(error.code, error.code)
-    retry = error.retry_after if isinstance(error, TooManyRequests) else None
+    retry = error.retry_after
     body: dict[str, Any] = {"error": slug, "code": slug.upper(), "error_code": slug.upper()}
     body |= {"message": error.message, "error_message": error.message, "details": error.details or {}}
     body["retry_after_ms"] = None if retry is None else retry * 1000
@@ -79,7 +81,7 @@ def error_headers(error: SignalboxError) -> dict[str, str]:
         headers["WWW-Authenticate"] = 'Bearer realm="signalbox"'
     if isinstance(error, MethodNotAllowed) and error.allow:
         headers["Allow"] = ", ".join(error.allow)
-    if isinstance(error, TooManyRequests):
+    if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return headers
 
