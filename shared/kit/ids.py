@@ -18,6 +18,10 @@ SNOWFLAKE_EPOCH_MS = 1_704_067_200_000
 """2024-01-01T00:00:00Z: the zero of our snowflakes."""
 
 
+TAIL_BITS = 74
+"""Bits of a UUIDv7 that are not its time, version or variant."""
+
+
 class Source(Protocol):
     """Where randomness comes from."""
 
@@ -87,6 +91,24 @@ def uuid7_of(moment_ms: int, *name: str) -> str:
     parts = [len(part := text.encode("utf-8", "surrogatepass")).to_bytes(8) + part for text in name]
     digest = hashlib.sha256(moment_ms.to_bytes(8) + b"".join(parts)).digest()
     return _uuid7((moment_ms & 0xFFFFFFFFFFFF) << 74 | int.from_bytes(digest) & ((1 << 74) - 1))
+
+
+def uuid7_with(moment_ms: int, tail: int) -> str:
+    """The UUIDv7 of this millisecond whose other 74 bits are ``tail``."""
+    return _uuid7((moment_ms & 0xFFFFFFFFFFFF) << TAIL_BITS | tail & ((1 << TAIL_BITS) - 1))
+
+
+def uuid7_tail(text: str) -> int:
+    """The 74 bits of a UUIDv7 that are not its time. Raises ValueError for other texts."""
+    value = uuid.UUID(text)
+    if value.version != 7 or str(value) != text.lower():
+        raise ValueError("not a UUIDv7")
+    return (value.int >> 64 & 0xFFF) << 62 | value.int & ((1 << 62) - 1)
+
+
+def uuid7_ms(text: str) -> int:
+    """The millisecond of a UUIDv7. Raises ValueError for texts that are no UUID."""
+    return uuid.UUID(text).int >> 80
 
 
 def _uuid7(stamp: int) -> str:
