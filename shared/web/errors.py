@@ -26,6 +26,9 @@ _NULLRUN_SLUGS = {
     "unavailable": "internal_error",
 }
 
+_NULLRUN_CODES = {"validation_error": "INVALID_FIELD"}
+"""Codes that are not their slug in capitals."""
+
 
 def _flowrunner(error: SignalboxError, request_id: str) -> dict[str, Any]:
     body: dict[str, Any] = {"code": _FLOWRUNNER_CODES.get(error.status, error.code), "message": error.message}
@@ -47,9 +50,12 @@ def _nullrun(error: SignalboxError, request_id: str) -> dict[str, Any]:
     if error.body is not None:
         return error.body
     slug = _NULLRUN_SLUGS.get(error.code, error.code)
-    retry = error.retry_after
-    body: dict[str, Any] = {"error": slug, "code": slug.upper(), "error_code": slug.upper()}
-    body |= {"message": error.message, "error_message": error.message, "details": error.details or {}}
+    code = _NULLRUN_CODES.get(slug, slug.upper())
+    details, retry = error.details or {}, error.retry_after
+    if "field" in details and "reason" in details:
+        details = details | {"fields": {details["field"]: details["reason"]}}
+    body: dict[str, Any] = {"error": slug, "code": code, "error_code": code}
+    body |= {"message": error.message, "error_message": error.message, "details": details}
     body["retry_after_ms"] = None if retry is None else retry * 1000
     return body if retry is None else body | {"retry_after": retry}
 

@@ -60,7 +60,8 @@ async def org_principal(request: Request, org_id: str) -> Principal:
     Raises Unauthorized; Forbidden for a session that is no member and for a key of another org.
     """
     known = request.scope["state"].get("principal")
-    if isinstance(known, Principal):
+    # Whoever asked before may have asked for the caller's home organisation.
+    if isinstance(known, Principal) and known.org_id == org_id:
         return known
     if has_session(request) or api_key_of(request) is None:
         return await _session(request, org_id)
@@ -79,6 +80,9 @@ async def _session(request: Request, org_id: str) -> Principal:
         services().identity.authenticator.authenticate, request.headers.get("authorization"), org=org_id
     )
     request.scope["state"]["principal"] = found
+    if found.org_id != org_id:
+        # A name of nothing but spaces stands for the home organisation.
+        raise Forbidden("You are not a member of this organisation")
     return current_principal(request)
 
 
