@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from shared.identity.accounts import ACCOUNT_ROLES, Accounts, Changes
     from shared.identity.authentication import Authenticator
     from shared.identity.deletion import CleanupHook, Departure
+    from shared.identity.names import checked_email
     from shared.identity.options import IdentityOptions
-    from shared.identity.orgs import DEFAULT_ORG_ID, memberships, role_in
+    from shared.identity.orgs import DEFAULT_ORG_ID, mail_addresses, memberships, role_in
     from shared.identity.principal import ANONYMOUS, Dialect, Principal, Role, system_principal
     from shared.identity.service import Identity
     from shared.identity.sessions import Sessions
@@ -37,6 +38,8 @@ __all__ = [
     "Role",
     "Session",
     "Sessions",
+    "checked_email",
+    "mail_addresses",
     "memberships",
     "role_in",
     "system_principal",
@@ -60,6 +63,8 @@ _HOMES = {
     "Role": "principal",
     "Session": "views",
     "Sessions": "sessions",
+    "checked_email": "names",
+    "mail_addresses": "orgs",
     "memberships": "orgs",
     "role_in": "orgs",
     "system_principal": "principal",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from shared.identity.deletion import Deletion
 from shared.identity.deployment import count_administrators, current_deployment, take_number
-from shared.identity.names import checked_email, checked_name, checked_password, checked_username, fold
+from shared.identity.names import LOCAL_DOMAIN, checked_email, checked_name, checked_password, checked_username, fold
 from shared.identity.options import IdentityOptions
 from shared.identity.orgs import DEFAULT_ORG_ID, add_member, ensure_default_org, get_org, move_version, new_org
 from shared.identity.passwords import Passwords
@@ -30,7 +30,6 @@ from shared.store.transaction import ConditionFailed, Transaction, read
 
 _ATTEMPTS = 64
 _PAUSE_S = 0.005
-_LOCAL_DOMAIN = "local"
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ACCOUNT_ROLES = ("admin", "user")
 
@@ -125,7 +124,7 @@ class Accounts:
         needs_token = self.require_sign_up(bootstrap_token)
         username = checked_username(username)
         checked_password(password)
-        email = username if "@" in username else f"{username}@{_LOCAL_DOMAIN}"
+        email = username if "@" in username else f"{username}@{LOCAL_DOMAIN}"
         draft = _Draft(account_id or ids.uuid7(), username, email, username, self._passwords.hash(password))
         return self._register(draft, taken="username", only_first=needs_token)
 

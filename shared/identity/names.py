@@ -7,6 +7,9 @@ import unicodedata
 
 from shared.kit.errors import InvalidRequest
 
+LOCAL_DOMAIN = "local"
+"""Of the made-up addresses of accounts that gave none."""
+
 MAX_NAME = 200
 MAX_LOGIN = 254
 MAX_FOLDED_BYTES = 1024

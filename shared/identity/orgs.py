@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from shared.identity.names import LOCAL_DOMAIN
 from shared.identity.principal import ROLES, Role
 from shared.kit import clock
 from shared.store.models.identity import (
@@ -47,6 +48,15 @@ def get_org(org_id: str) -> OrgRecord | None:
 def members(org_id: str) -> Sequence[OrgMember]:
     """Everybody in the org, read consistently."""
     return list(OrgMember.query(org_pk(org_id), OrgMember.sk.startswith("member#"), consistent_read=True))
+
+
+def mail_addresses(org_id: str, roles: Collection[Role]) -> Mapping[str, str]:
+    """Account id and e-mail address of the org's members of these roles; who gave no address is left out."""
+    wanted = [(account_pk(row.account_id), "account") for row in members(org_id) if row.role in roles]
+    found = AccountRecord.batch_get(wanted, consistent_read=True)
+    return {
+        row.account_id: row.email for row in found if not row.deleting and not row.email.endswith(f"@{LOCAL_DOMAIN}")
+    }
 
 
 def memberships(account_id: str) -> Sequence[Membership]:

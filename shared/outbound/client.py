@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from requests import RequestException
@@ -89,6 +89,19 @@ class OutboundClient:
         finally:
             stream.close()
 
+    def check_url(self, url: str, *, secure: bool = False) -> None:
+        """Raise OutboundRefused for a URL that could never be called, as far as that shows without a look-up.
+
+        ``secure`` refuses plain http, but for a host that ``allow_hosts`` names.
+        """
+        target = parse_url(url)
+        self._guard.check_name(target.host)
+        known = _known_addresses(target.host)
+        if known is not None:
+            self._guard.admit(target.host, target.port, known)
+        if secure and target.scheme != "https" and not self._guard.names(target.host, target.port):
+            raise OutboundRefused("the URL must begin with https://")
+
     def connect(self, host: str, port: int, *, timeout_s: float) -> socket.socket:
         """A TCP connection to a checked address of ``host``; its time-out stays ``timeout_s``. Raises OutboundError."""
         deadline = clock.monotonic() + timeout_s
@@ -109,12 +122,9 @@ class OutboundClient:
     def _addresses(self, host: Host, port: int, deadline: float) -> list[str]:
         check_port(port)
         self._guard.check_name(host)
-        if host.address is not None:
-            return self._guard.admit(host, port, [host.name])
-        # RFC 6761: these names are this machine, whatever a name server says.
-        if host.name == "localhost" or host.name.endswith(".localhost"):
-            return self._guard.admit(host, port, _LOOPBACK)
-        answers = self._resolver.addresses(host.name, port, deadline - clock.monotonic())
+        answers = _known_addresses(host)
+        if answers is None:
+            answers = self._resolver.addresses(host.name, port, deadline - clock.monotonic())
         return self._guard.admit(host, port, answers)
 
     def _send(self, request: Outgoing, deadline: float) -> BaseHTTPResponse:
@@ -130,6 +140,16 @@ class OutboundClient:
                 if exchange.connected or exchange.reused:
                     raise _broken(target.label, error) from None
         raise _cannot_connect(target.label, failure)
+
+
+def _known_addresses(host: Host) -> Sequence[str] | None:
+    """The addresses of a host that needs no look-up."""
+    if host.address is not None:
+        return [host.name]
+    # RFC 6761: these names are this machine, whatever a name server says.
+    if host.name == "localhost" or host.name.endswith(".localhost"):
+        return _LOOPBACK
+    return None
 
 
 def _share(deadline: float, left: int) -> float:

@@ -42,10 +42,15 @@ class _Rule:
     port: int | None = None
 
     def matches(self, host: Host, address: Address, port: int) -> bool:
+        if self.network is not None:
+            return self.port in (None, port) and address in self.network
+        return self.names(host, port)
+
+    def names(self, host: Host, port: int) -> bool:
         if self.port not in (None, port):
             return False
         if self.network is not None:
-            return address in self.network
+            return host.address is not None and host.address in self.network
         return host.name == self.name or (bool(self.suffix) and host.name.endswith(self.suffix))
 
 
@@ -55,6 +60,10 @@ class Guard:
     def __init__(self, policy: OutboundPolicy) -> None:
         self._rules = tuple(_rule(entry) for entry in policy.allow_hosts)
         self._refused_ports = frozenset(policy.refused_ports)
+
+    def names(self, host: Host, port: int) -> bool:
+        """Whether ``allow_hosts`` names this host itself, by its name or its address."""
+        return any(rule.names(host, port) for rule in self._rules)
 
     def check_name(self, host: Host) -> None:
         """Refuse what must not even be looked up."""

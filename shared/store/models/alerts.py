@@ -4,6 +4,7 @@
 <org>#alert-channels / <channel>     where alerts go; its secret parts are sealed
 <org>#deliveries / <delivery>        one alert on its way to one channel, or a mail on its way to a person
 <org>#notifications / <account>      what a member wants to hear of
+<org>#alert-pauses / <incident>      the alert of its kind that was sent last; for a while no other is
 """
 
 from __future__ import annotations
@@ -34,8 +35,16 @@ def notifications_pk(org_id: str) -> str:
     return f"{org_id}#notifications"
 
 
+def alert_pauses_pk(org_id: str) -> str:
+    """Partition key of which alert of each kind was sent last."""
+    return f"{org_id}#alert-pauses"
+
+
 class Alert(Record):
-    """An alert. ``severity``: Critical, Warning, Info. ``category``: Prevented, System. Money in cents."""
+    """An alert. ``severity``: Critical, Warning, Info. ``category``: Prevented, System. Money in cents.
+
+    ``announced`` once its deliveries are written.
+    """
 
     class Meta(GovernanceMeta):
         pass
@@ -53,6 +62,7 @@ class Alert(Record):
     current_cents = NumberAttribute(null=True)
     threshold_cents = NumberAttribute(null=True)
     dismissed = BooleanAttribute(default=False)
+    announced = BooleanAttribute(default=False)
     created_ms = NumberAttribute()
 
 
@@ -78,7 +88,10 @@ class AlertChannel(Record):
 
 
 class Delivery(Record):
-    """One message to one receiver. ``status``: pending, delivered, failed."""
+    """One message to one receiver. ``status``: pending, delivered, failed. ``most_attempts`` bounds its attempts.
+
+    ``payload`` is JSON: what a channel is sent, or ``subject`` and ``text`` of a mail to ``recipient``.
+    """
 
     class Meta(GovernanceMeta):
         pass
@@ -92,7 +105,9 @@ class Delivery(Record):
     recipient = UnicodeAttribute(null=True)
     payload = UnicodeAttribute()
     status = UnicodeAttribute()
+    alert_id = UnicodeAttribute(null=True)
     attempts = NumberAttribute(default=0)
+    most_attempts = NumberAttribute(default=3)
     last_error = UnicodeAttribute(null=True)
     created_ms = NumberAttribute()
     due_shard = UnicodeAttribute(null=True)
@@ -109,3 +124,15 @@ class NotificationSettings(Record):
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
     choices = UnicodeAttribute()
+
+
+class AlertPause(Record):
+    """The alert of its kind that was sent last, and when it arose."""
+
+    class Meta(GovernanceMeta):
+        pass
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    alert_id = UnicodeAttribute()
+    since_ms = NumberAttribute()
