@@ -3,6 +3,7 @@
 key#<fingerprint> / key                    which org's key a text is; the one thing known before the org is
 <org>#settings / settings                  the org's plan, and the version of its policy set
 <org>#workflows / <workflow>               a workflow: its name, its budget, the texts that mean it
+<org>#external-ids / <id>                  which workflow has a customer's own id
 <org>#purse#<scope> / purse                money of a workflow, of the org (its ceiling) or of a key; a workflow's also
                                            carries what every gate must prove: state, versions, calls of the minute
 <org>#purse#<scope> / period#<start>       what a period came to, once it is over
@@ -49,6 +50,11 @@ def settings_pk(org_id: str) -> str:
 def workflows_pk(org_id: str) -> str:
     """Partition key of the org's workflows."""
     return f"{org_id}#workflows"
+
+
+def external_ids_pk(org_id: str) -> str:
+    """Partition key of the ids that customers gave their workflows."""
+    return f"{org_id}#external-ids"
 
 
 def purse_pk(org_id: str, scope_id: str) -> str:
@@ -131,7 +137,7 @@ class KeyPointer(Record):
 class OrgSettings(Record):
     """What an org has chosen. ``policy_version`` moves with every change of a policy or rule.
 
-    ``anchor_ms`` is where its budget periods begin.
+    ``anchor_ms`` is where its budget periods begin. ``claims`` moves with whatever is made within the plan's limits.
     """
 
     class Meta(GovernanceMeta):
@@ -144,6 +150,18 @@ class OrgSettings(Record):
     contact_email = UnicodeAttribute(null=True)
     policy_version = NumberAttribute()
     anchor_ms = NumberAttribute()
+    claims = NumberAttribute(default=0)
+
+
+class ExternalId(Record):
+    """That an id of the customer's own is taken, and by which workflow."""
+
+    class Meta(GovernanceMeta):
+        pass
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    workflow_id = UnicodeAttribute()
 
 
 class Workflow(Record):
@@ -222,8 +240,8 @@ class Period(Record):
 class Operation(Record):
     """One gate call. ``execution_id`` names its reservation, too.
 
-    ``status`` of the reservation: open, settled, canceled, expired, refused. ``reserved`` is what is left of it. The
-    scopes it was taken from are ``workflow_id`` and the JSON list ``funds`` (ids of the org's and the key's purse).
+    ``status`` of the reservation: open, settled, canceled, expired, refused. ``reserved`` is what is left of it, ``late``
+    the part of ``spent`` that came after its end. The scopes it was taken from are ``workflow_id`` and the JSON list ``funds`` (ids of the org's and the key's purse).
     ``decision``: allow, soft_pass, require_approval, block. ``result``: pending, completed, failed, blocked, canceled.
     """
 
@@ -249,6 +267,7 @@ class Operation(Record):
     reserved = NumberAttribute(default=0)
     reserved_total = NumberAttribute(default=0)
     spent = NumberAttribute(default=0)
+    late = NumberAttribute(default=0)
     overdraft = NumberAttribute(default=0)
     epsilon = NumberAttribute(default=0)
     period_start_ms = NumberAttribute(default=0)
@@ -302,7 +321,7 @@ class Tracked(Record):
 
 
 class Chain(Record):
-    """A chain of operations. It lives until ``ended``, 300 s idle, or its longest duration."""
+    """A chain of operations. It lives until ``ended``, 300 s idle, or ``longest_s`` after its start."""
 
     class Meta(GovernanceMeta):
         pass
@@ -313,6 +332,7 @@ class Chain(Record):
     chain_id = UnicodeAttribute()
     started_ms = NumberAttribute()
     active_ms = NumberAttribute()
+    longest_s = NumberAttribute(default=3600)
     ended = BooleanAttribute(default=False)
 
 
