@@ -12,18 +12,39 @@ if TYPE_CHECKING:
     from shared.identity.accounts import ACCOUNT_ROLES, Accounts, Changes
     from shared.identity.authentication import Authenticator
     from shared.identity.deletion import CleanupHook, Departure
-    from shared.identity.names import checked_email
+    from shared.identity.external import External, link, linked_account
+    from shared.identity.names import checked_email, checked_name, checked_password, fold
     from shared.identity.options import IdentityOptions
-    from shared.identity.orgs import DEFAULT_ORG_ID, mail_addresses, memberships, role_in
-    from shared.identity.principal import ANONYMOUS, Dialect, Principal, Role, system_principal
+    from shared.identity.orgs import (
+        DEFAULT_ORG_ID,
+        add_member,
+        get_org,
+        mail_addresses,
+        members,
+        memberships,
+        move_version,
+        role_in,
+    )
+    from shared.identity.principal import ANONYMOUS, ROLES, Dialect, Principal, Role, system_principal
+    from shared.identity.rosters import (
+        account_of_name,
+        account_record,
+        member_of,
+        org_roles,
+        people,
+        remove_member,
+        role_of,
+        set_role,
+    )
     from shared.identity.service import Identity
     from shared.identity.sessions import Sessions
-    from shared.identity.views import Account, AccountPage, Session
+    from shared.identity.views import Account, AccountPage, OrgRole, Session
 
 __all__ = [
     "ACCOUNT_ROLES",
     "ANONYMOUS",
     "DEFAULT_ORG_ID",
+    "ROLES",
     "Account",
     "AccountPage",
     "Accounts",
@@ -32,16 +53,35 @@ __all__ = [
     "CleanupHook",
     "Departure",
     "Dialect",
+    "External",
     "Identity",
     "IdentityOptions",
+    "OrgRole",
     "Principal",
     "Role",
     "Session",
     "Sessions",
+    "account_of_name",
+    "account_record",
+    "add_member",
     "checked_email",
+    "checked_name",
+    "checked_password",
+    "fold",
+    "get_org",
+    "link",
+    "linked_account",
     "mail_addresses",
+    "member_of",
+    "members",
     "memberships",
+    "move_version",
+    "org_roles",
+    "people",
+    "remove_member",
     "role_in",
+    "role_of",
+    "set_role",
     "system_principal",
 ]
 
@@ -57,16 +97,36 @@ _HOMES = {
     "DEFAULT_ORG_ID": "orgs",
     "Departure": "deletion",
     "Dialect": "principal",
+    "External": "external",
     "Identity": "service",
     "IdentityOptions": "options",
+    "OrgRole": "views",
     "Principal": "principal",
+    "ROLES": "principal",
     "Role": "principal",
     "Session": "views",
     "Sessions": "sessions",
+    "account_of_name": "rosters",
+    "account_record": "rosters",
+    "add_member": "orgs",
     "checked_email": "names",
+    "checked_name": "names",
+    "checked_password": "names",
+    "fold": "names",
+    "get_org": "orgs",
+    "link": "external",
+    "linked_account": "external",
     "mail_addresses": "orgs",
+    "member_of": "rosters",
+    "members": "orgs",
     "memberships": "orgs",
+    "move_version": "orgs",
+    "org_roles": "rosters",
+    "people": "rosters",
+    "remove_member": "rosters",
     "role_in": "orgs",
+    "role_of": "rosters",
+    "set_role": "rosters",
     "system_principal": "principal",
 }
 

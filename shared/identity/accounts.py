@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from shared.identity.deletion import Deletion
 from shared.identity.deployment import count_administrators, current_deployment, take_number
@@ -14,6 +14,7 @@ from shared.identity.options import IdentityOptions
 from shared.identity.orgs import DEFAULT_ORG_ID, add_member, ensure_default_org, get_org, move_version, new_org
 from shared.identity.passwords import Passwords
 from shared.identity.principal import Principal
+from shared.identity.rosters import people
 from shared.identity.views import Account, AccountPage
 from shared.kit import clock, ids
 from shared.kit.errors import Conflict, Forbidden, NotFound, Unauthorized, Unavailable, Unprocessable
@@ -46,14 +47,23 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """An account to be. Every attempt of one repeated request has the same ``account_id``."""
+    """An account to be. Every attempt of one repeated request has the same ``account_id``.
+
+    ``home_org`` is an org it joins by ``steps``; without one it gets an org of its own, called ``org_name``.
+    """
 
     account_id: str
     username: str
     email: str
     name: str
-    password_hash: str
+    password_hash: str | None
     administrator: bool = False
+    home_org: str = ""
+    org_name: str = ""
+
+
+Steps = Callable[[Transaction, AccountRecord], None]
+"""Adds writes to the transaction that makes an account; called anew for every attempt, and may refuse by raising."""
 
 
 class Accounts:
@@ -76,10 +86,7 @@ class Accounts:
         return AccountPage(self._load(rows[offset : offset + limit]), len(rows), limit, offset)
 
     def _load(self, account_ids: Sequence[str]) -> Sequence[Account]:
-        keys = [(account_pk(account_id), "account") for account_id in account_ids]
-        found = {
-            record.account_id: Account.of(record) for record in AccountRecord.batch_get(keys, consistent_read=True)
-        }
+        found = people(account_ids)
         return [found[account_id] for account_id in account_ids if account_id in found]
 
     def get(self, principal: Principal, account_id: str) -> Account:
@@ -128,6 +135,33 @@ class Accounts:
         draft = _Draft(account_id or ids.uuid7(), username, email, username, self._passwords.hash(password))
         return self._register(draft, taken="username", only_first=needs_token)
 
+    def register(
+        self, *, email: str, name: str, password: str | None, org_name: str, bootstrap_token: str | None = None,
+        account_id: str | None = None, steps: Steps | None = None,
+    ) -> Account:  # fmt: skip
+        """As :meth:`sign_up`, with an e-mail address, a name and a name for the org. Without a password none signs in.
+
+        Raises Unauthorized where sign-up is closed, Conflict when the address is taken, InvalidRequest.
+        """
+        needs_token = self.require_sign_up(bootstrap_token)
+        draft = replace(self._draft(email, name, password, account_id), org_name=org_name)
+        return self._register(draft, taken="email", only_first=needs_token, steps=steps)
+
+    def join(
+        self, *, email: str, name: str, password: str, org_id: str, steps: Steps, account_id: str | None = None
+    ) -> Account:
+        """An account of somebody whom an org has invited, which is its home; ``steps`` make the membership.
+
+        It needs no open sign-up. Raises Conflict when the address is taken, InvalidRequest, and what ``steps`` raise.
+        """
+        draft = replace(self._draft(email, name, password, account_id), home_org=org_id)
+        return self._register(draft, taken="email", steps=steps)
+
+    def _draft(self, email: str, name: str, password: str | None, account_id: str | None) -> _Draft:
+        address, name = checked_email(email), checked_name(name)
+        password_hash = None if password is None else self._passwords.hash(checked_password(password))
+        return _Draft(account_id or ids.uuid7(), address, address, name, password_hash)
+
     def require_sign_up(self, token: str | None) -> bool:
         """Raise Unauthorized unless sign-up is open; whether it is so only for the first account."""
         expected = self._options.bootstrap_token()
@@ -141,7 +175,7 @@ class Accounts:
             raise Unauthorized("The first account needs the deployment's bootstrap token")
         return True
 
-    def _register(self, draft: _Draft, *, taken: str, only_first: bool = False) -> Account:
+    def _register(self, draft: _Draft, *, taken: str, only_first: bool = False, steps: Steps | None = None) -> Account:
         """Store a new account with its org, login names and number. Raises Conflict, Unauthorized."""
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -160,7 +194,10 @@ class Accounts:
                     LoginName.pk.does_not_exist(),
                     f"name {name}",
                 )
-            _home(tx, record, deployment is None)
+            if not draft.home_org:
+                _home(tx, record, draft.org_name, deployment is None)
+            if steps is not None:
+                steps(tx, record)
             try:
                 tx.commit()
             except ConditionFailed as failed:
@@ -235,7 +272,7 @@ def _new_record(draft: _Draft, deployment: Deployment | None) -> AccountRecord:
         name=draft.name,
         email=draft.email,
         password_hash=draft.password_hash,
-        home_org=DEFAULT_ORG_ID if first else ids.uuid4(),
+        home_org=draft.home_org or (DEFAULT_ORG_ID if first else ids.uuid4()),
         administrator=draft.administrator or first,
         deleting=False,
         version=1,
@@ -251,7 +288,7 @@ def _checked_role(role: str) -> bool:
     return role == "admin"
 
 
-def _home(tx: Transaction, record: AccountRecord, first: bool) -> None:
+def _home(tx: Transaction, record: AccountRecord, org_name: str, first: bool) -> None:
     """Give the account its home: the default org to the first, an org of its own to everybody else."""
     if first:
         ensure_default_org()
@@ -260,7 +297,7 @@ def _home(tx: Transaction, record: AccountRecord, first: bool) -> None:
             raise Unavailable("The default organisation is not there yet; try again")
         move_version(tx, org, "org")
     else:
-        org = new_org(record.home_org, record.name, personal=True)
+        org = new_org(record.home_org, org_name or record.name, personal=True)
         tx.put(org, type(org).pk.does_not_exist(), "org")
     add_member(tx, record.home_org, record.account_id, "owner")
 

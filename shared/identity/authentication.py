@@ -25,7 +25,7 @@ from shared.store.models.identity import (
     membership_sk,
     revoked_sk,
 )
-from shared.store.transaction import read_each
+from shared.store.transaction import read, read_each
 
 BASIC_SECONDS = 60.0
 """How long a password that was right is believed without checking it again."""
@@ -121,6 +121,10 @@ class Authenticator:
             raise Unauthorized("The session has ended")
         if claims.get("ep") != account.epoch and account.kept_session != token_id:
             raise Unauthorized("The session has ended")
+        if acting == home != account.home_org and not isinstance(membership, Membership):
+            # The account has another home since the session began.
+            acting = account.home_org
+            membership = read(Membership, pk, membership_sk(acting))
         return _principal(
             account, membership, acting, _dialect(dialect, claims.get("dlt"), "seed"), "session", token_id
         )
@@ -152,6 +156,8 @@ class Authenticator:
         pk = account_pk(verified.account_id)
         account, membership = read_each((AccountRecord, pk, "account"), (Membership, pk, membership_sk(acting)))
         if not isinstance(account, AccountRecord) or account.deleting or account.epoch != verified.epoch:
+            return None
+        if account.home_org != verified.home_org:
             return None
         return _principal(account, membership, acting, _dialect(dialect, None, "legacy"), "basic", "")
 

@@ -1,10 +1,11 @@
 """Removing an account and all that is only its own, so that a crash half-way loses nothing and leaves nothing.
 
-    live ──begin: one transaction──▶ deleting ──finish: hooks, memberships, orgs──▶ gone
+    live ──begin: one transaction──▶ deleting ──finish: hooks, memberships, links, orgs──▶ gone
                                         ▲  │
                                         └──┘ crash: the sweep calls finish again; every step may run twice
 
-From ``begin`` on nobody can sign in, the names are free and the orgs take no new members.
+From ``begin`` on nobody can sign in, the names are free and the orgs take no new members. An org that its last member
+deletes goes the same way, without an account.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 
 from shared.identity import orgs
 from shared.identity.deployment import count_administrators
+from shared.identity.external import forget_links
 from shared.identity.names import fold
 from shared.identity.principal import Principal
+from shared.identity.rosters import remove_member
 from shared.kit import clock
 from shared.kit.errors import Conflict, Unavailable
 from shared.store.models.identity import (
@@ -38,11 +41,15 @@ from shared.store.transaction import ConditionFailed, Transaction, read
 
 _ATTEMPTS = 16
 _MOST_ORGS = 30
+_ORG = "org#"
 
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """Whose data go: the account's own, and all in the orgs that go with it (the default org is only emptied)."""
+    """Whose data go: the account's own, and all in the orgs that go with it (the default org is only emptied).
+
+    ``account_id`` is empty where an org goes without an account.
+    """
 
     account_id: str
     org_ids: Sequence[str]
@@ -132,24 +139,41 @@ class Deletion:
         if owned.successor is not None:
             orgs.add_member(tx, org.org_id, owned.successor, "owner")
 
-    def finish(self, account_id: str) -> None:
-        """Remove the data of an account that is being deleted; harmless when that is done already."""
-        pending = read(DeletionRecord, DELETIONS_PK, account_id)
+    def begin_org(self, tx: Transaction, org: OrgRecord, owner: AccountRecord) -> str:
+        """Add the writes that take an org from its last member; what :meth:`finish` then takes.
+
+        The transaction fails under the label ``org`` when the org's members changed since it was read.
+        """
+        unchanged = (OrgRecord.version == org.version) & (OrgRecord.deleting == False)  # noqa: E712
+        tx.update(org, [OrgRecord.deleting.set(True), OrgRecord.version.set(org.version + 1)], unchanged, "org")
+        remove_member(tx, org.org_id, owner, end_sessions=False)
+        going = f"{_ORG}{org.org_id}"
+        tx.put(DeletionRecord(DELETIONS_PK, going, org_ids=org.org_id, since_ms=clock.now_ms()))
+        return going
+
+    def finish(self, going: str) -> None:
+        """Remove the data of an account (by its id), or an org, that is going; harmless when that is done already."""
+        pending = read(DeletionRecord, DELETIONS_PK, going)
         if pending is None:
             return
+        account_id = "" if going.startswith(_ORG) else going
         departure = Departure(account_id, tuple(pending.org_ids.split()))
         for hook in self.hooks:
             hook(departure)
-        for membership in orgs.memberships(account_id):
-            _leave(membership.org_id, account_id)
+        if account_id:
+            for membership in orgs.memberships(account_id):
+                _leave(membership.org_id, account_id)
+            forget_links(account_id)
         for org_id in departure.org_ids:
             if org_id != orgs.DEFAULT_ORG_ID:
                 Transaction().delete(OrgRecord(org_pk(org_id), "org")).commit()
-        tx = Transaction().delete(AccountRecord(account_pk(account_id), "account"))
-        tx.delete(DeletionRecord(DELETIONS_PK, account_id)).commit()
+        tx = Transaction().delete(DeletionRecord(DELETIONS_PK, going))
+        if account_id:
+            tx.delete(AccountRecord(account_pk(account_id), "account"))
+        tx.commit()
 
     def pending(self, older_than_ms: int = 60_000) -> list[str]:
-        """Accounts whose deletion began a while ago and did not finish."""
+        """What began to go a while ago and is not gone: ids of accounts, and orgs as :meth:`begin_org` names them."""
         before = clock.now_ms() - older_than_ms
         found = DeletionRecord.query(DELETIONS_PK, consistent_read=True)
         return [record.sk for record in found if record.since_ms <= before]

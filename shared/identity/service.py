@@ -47,6 +47,6 @@ class Identity:
     def resume_deletions(self) -> int:
         """Finish deletions that a crash interrupted; how many. The sweep calls it."""
         waiting = self.deletion.pending()
-        for account_id in waiting:
-            self.deletion.finish(account_id)
+        for going in waiting:
+            self.deletion.finish(going)
         return len(waiting)

@@ -12,6 +12,7 @@ from shared.identity.names import fold, is_login_name
 from shared.identity.options import IdentityOptions
 from shared.identity.passwords import Passwords
 from shared.identity.principal import Dialect, Principal
+from shared.identity.rosters import account_record, org_roles
 from shared.identity.tokens import SESSION, Tokens
 from shared.identity.views import Account, Session
 from shared.kit import clock, ids
@@ -19,11 +20,9 @@ from shared.kit.errors import Unauthorized
 from shared.store.models.identity import (
     AccountRecord,
     LoginName,
-    Membership,
     RevokedSession,
     account_pk,
     login_pk,
-    membership_sk,
     revoked_sk,
 )
 from shared.store.transaction import put_if_absent, read, update_if
@@ -86,17 +85,24 @@ class Sessions:
             "org": record.home_org,
             "ep": int(record.epoch),
         }
-        membership = read(Membership, record.pk, membership_sk(record.home_org))
-        role = "viewer" if membership is None else membership.role
-        return Session(self._tokens.sign(SESSION, claims), expires * 1000, Account.of(record), role)
+        orgs = org_roles(record.account_id)
+        role = next((org.role for org in orgs if org.id == record.home_org), "viewer")
+        return Session(self._tokens.sign(SESSION, claims), expires * 1000, Account.of(record), role, orgs)
+
+    def begin(self, account_id: str) -> Session:
+        """A session of an account that has proved otherwise who it is. Raises Unauthorized when it is gone."""
+        record = account_record(account_id)
+        if record is None:
+            raise Unauthorized("The account does not exist any more")
+        return self._open(record, "seed")
 
     def refresh(self, principal: Principal, *, dialect: Dialect | None = None) -> Session:
         """Another session of the same account; the one at hand goes on until it expires or is logged out.
 
         It has the dialect of the one at hand unless another is given.
         """
-        record = read(AccountRecord, account_pk(principal.account_id), "account")
-        if record is None or record.deleting:
+        record = account_record(principal.account_id)
+        if record is None:
             raise Unauthorized("The account does not exist any more")
         return self._open(record, dialect or principal.dialect)
 

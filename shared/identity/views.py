@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.identity.principal import Role
 from shared.store.models.identity import AccountRecord
 
 
@@ -54,10 +55,24 @@ class AccountPage:
 
 
 @dataclass(frozen=True, slots=True)
+class OrgRole:
+    """An org, as one of its members sees it: what it is called and what the member may do."""
+
+    id: str
+    name: str
+    role: Role
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in session. ``role`` is the account's in its home org; ``expires_ms`` is the token's ``exp``."""
+    """A signed-in session. ``role`` is the account's in its home org; ``expires_ms`` is the token's ``exp``.
+
+    ``orgs`` are those the account is a member of.
+    """
 
     token: str
     expires_ms: int
     account: Account
     role: str
+    orgs: Sequence[OrgRole]

@@ -6,7 +6,9 @@ account#<id> / org#<org>           that the person is a member there, and as wha
 account#<id> / revoked#<jti>       a session that was logged out; lives as long as the token would have
 accounts / <id>                    the list of accounts, oldest first (ids are UUIDv7)
 deletions / <id>                   an account whose data are still being removed
+account#<id> / external#<digest>   that the person also signs in elsewhere, and where
 login#<name> / login               a user name or e-mail address and whose it is
+external#<digest> / external       somebody known to another provider, and whose account that is
 failures#<digest> / failures       failed log-ins of a name, known or not
 org#<id> / org                     the organisation; its version moves with every change of its members
 org#<id> / member#<account>        a member, as the organisation sees it
@@ -36,6 +38,16 @@ def org_pk(org_id: str) -> str:
 def login_pk(name: str) -> str:
     """Partition key of a folded user name or e-mail address."""
     return f"login#{name}"
+
+
+def external_pk(digest: str) -> str:
+    """Partition key of somebody at another provider; ``digest`` is of the provider and its name for the person."""
+    return f"external#{digest}"
+
+
+def external_sk(digest: str) -> str:
+    """Sort key of the same under the account."""
+    return f"external#{digest}"
 
 
 def failures_pk(digest: str) -> str:
@@ -128,6 +140,31 @@ class LoginName(Record):
     account_id = UnicodeAttribute()
 
 
+class ExternalIdentity(Record):
+    """Whose account somebody at another provider is. ``issuer`` is the provider, ``subject`` its id of the person."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True, default="external")
+    account_id = UnicodeAttribute()
+    issuer = UnicodeAttribute()
+    subject = UnicodeAttribute()
+
+
+class ExternalLink(Record):
+    """The same link, under the account; both are written together."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    digest = UnicodeAttribute()
+    issuer = UnicodeAttribute()
+
+
 class LoginFailures(Record):
     """Failed log-ins in a row. ``locked_until_ms`` is 0 while the name is not locked."""
 
@@ -197,6 +234,8 @@ IDENTITY_MODELS = (
     AccountListing,
     DeletionRecord,
     LoginName,
+    ExternalIdentity,
+    ExternalLink,
     LoginFailures,
     RevokedSession,
     OrgRecord,
