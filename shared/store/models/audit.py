@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 
 from shared.store.base import Record, TableMeta
 
@@ -28,7 +28,7 @@ def entry_sk(number: int) -> str:
 
 
 class AuditHead(Record):
-    """The end of the chain; moved by compare-and-set."""
+    """The end of the chain; moved by compare-and-set. ``at_ms`` is when its last entry was appended."""
 
     class Meta(TableMeta):
         table = "audit"
@@ -37,10 +37,14 @@ class AuditHead(Record):
     sk = UnicodeAttribute(range_key=True, default="head")
     length = NumberAttribute()
     hash = UnicodeAttribute()
+    at_ms = NumberAttribute(default=0)
 
 
 class AuditEntry(Record):
-    """One entry. ``body`` is its canonical JSON text without the hash, as it was hashed."""
+    """One entry. ``body`` is its canonical JSON text without the hash, as it was hashed.
+
+    ``at_ms`` is when it was appended: never before what it tells of, and never before the entry before it.
+    """
 
     class Meta(TableMeta):
         table = "audit"
@@ -56,7 +60,11 @@ class AuditEntry(Record):
 
 
 class ExportJob(Record):
-    """An export of the chain. ``blob`` names the file once it is written."""
+    """An export of the chain. ``blob`` names the file once it is written.
+
+    It has the entries of what happened from ``since_ms`` on, before ``until_ms``; ``truncated`` is whether older ones
+    of that time were left out.
+    """
 
     class Meta(TableMeta):
         table = "audit"
@@ -65,7 +73,10 @@ class ExportJob(Record):
     sk = UnicodeAttribute(range_key=True)
     job_id = UnicodeAttribute()
     status = UnicodeAttribute()
+    since_ms = NumberAttribute()
+    until_ms = NumberAttribute()
     record_count = NumberAttribute(default=0)
+    truncated = BooleanAttribute(default=False)
     blob = UnicodeAttribute(null=True)
     error_message = UnicodeAttribute(null=True)
     created_ms = NumberAttribute()
