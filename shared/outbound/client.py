@@ -89,10 +89,10 @@ class OutboundClient:
         finally:
             stream.close()
 
-    def check_url(self, url: str, *, secure: bool = False) -> None:
-        """Raise OutboundRefused for a URL that could never be called, as far as that shows without a look-up.
+    def checked_url(self, url: str, *, secure: bool = False) -> str:
+        """The URL in its canonical form, if it may be called as far as that shows without a look-up.
 
-        ``secure`` refuses plain http, but for a host that ``allow_hosts`` names.
+        ``secure`` refuses plain http, but for a host that ``allow_hosts`` names. Raises OutboundRefused.
         """
         target = parse_url(url)
         self._guard.check_name(target.host)
@@ -101,6 +101,7 @@ class OutboundClient:
             self._guard.admit(target.host, target.port, known)
         if secure and target.scheme != "https" and not self._guard.names(target.host, target.port):
             raise OutboundRefused("the URL must begin with https://")
+        return target.url
 
     def connect(self, host: str, port: int, *, timeout_s: float) -> socket.socket:
         """A TCP connection to a checked address of ``host``; its time-out stays ``timeout_s``. Raises OutboundError."""

@@ -7,10 +7,10 @@ from shared.outbound import OutboundClient, OutboundPolicy, OutboundRefused
 ALLOWED = ["hooks.internal", "10.0.0.0/8:8080", "localhost"]
 
 
-def check(url: str, *, secure: bool = True) -> None:
+def checked(url: str, *, secure: bool = True) -> str:
     client = OutboundClient(OutboundPolicy(ALLOWED))
     try:
-        client.check_url(url, secure=secure)
+        return client.checked_url(url, secure=secure)
     finally:
         client.close()
 
@@ -28,7 +28,12 @@ def check(url: str, *, secure: bool = True) -> None:
 )
 def test_what_may_be_called(url: str, secure: bool) -> None:
     """https, and plain http where it is not forbidden or the host is named; names are not looked up."""
-    check(url, secure=secure)
+    assert checked(url, secure=secure) == url
+
+
+def test_the_form_is_canonical() -> None:
+    """Blanks are gone, the host is ASCII in small letters, and what may not stand in a URL is escaped."""
+    assert checked(" HTTPS://Bücher.example:443/a b?q=ü ") == "https://xn--bcher-kva.example/a%20b?q=%C3%BC"
 
 
 @pytest.mark.parametrize(
@@ -48,4 +53,4 @@ def test_what_may_be_called(url: str, secure: bool) -> None:
 def test_what_may_not(url: str, reason: str) -> None:
     """Malformed URLs, other schemes, plain http, metadata services and private addresses are refused with a reason."""
     with pytest.raises(OutboundRefused, match=reason):
-        check(url)
+        checked(url)
