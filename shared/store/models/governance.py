@@ -321,7 +321,7 @@ class Tracked(Record):
 
 
 class Chain(Record):
-    """A chain of operations. It lives until ``ended``, 300 s idle, or ``longest_s`` after its start."""
+    """A chain of operations. It lives until ``ended``, 300 s idle, or ``longest_ms`` after its start."""
 
     class Meta(GovernanceMeta):
         pass
@@ -332,7 +332,7 @@ class Chain(Record):
     chain_id = UnicodeAttribute()
     started_ms = NumberAttribute()
     active_ms = NumberAttribute()
-    longest_s = NumberAttribute(default=3600)
+    longest_ms = NumberAttribute(default=3_600_000)
     ended = BooleanAttribute(default=False)
 
 
