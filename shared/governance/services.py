@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.governance.authentication import KeyAuthenticator
+    from shared.governance.bindings import Bindings
+    from shared.governance.executing import Executing
+    from shared.governance.gate import Gate
+    from shared.governance.keys import ApiKeys
+    from shared.governance.workflows import Workflows
     from shared.kit.settings import Settings
 
 
@@ -23,3 +28,38 @@ class Governance:
         from shared.governance.authentication import KeyAuthenticator
 
         return KeyAuthenticator(self._root, max_age_s=self._settings.hmac_max_age_seconds)
+
+    @cached_property
+    def keys(self) -> ApiKeys:
+        """API keys of an org."""
+        from shared.governance.keys import ApiKeys
+
+        return ApiKeys(self._root, self._settings)
+
+    @cached_property
+    def bindings(self) -> Bindings:
+        """Which workflow governs which definition."""
+        from shared.governance.bindings import Bindings
+
+        return Bindings()
+
+    @cached_property
+    def workflows(self) -> Workflows:
+        """Workflows of an org, and their states."""
+        from shared.governance.workflows import Workflows
+
+        return Workflows(self._settings, self.keys, self.bindings)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """May this happen, and is there money for it."""
+        from shared.governance.gate import Gate
+
+        return Gate(self.authenticator, lambda: self.approvals)
+
+    @cached_property
+    def executing(self) -> Executing:
+        """May this tool run, under a reservation of the gate."""
+        from shared.governance.executing import Executing
+
+        return Executing(self.gate)
