@@ -13,9 +13,10 @@ from shared.composition import services
 from shared.kit import clock
 from shared.kit.errors import NotFound, SignalboxError
 from shared.kit.settings import settings
+from shared.kit.version import VERSION
 from shared.web.answers import answer
 from shared.web.app import family_app, lambda_handler
-from shared.web.docs import VERSION, docs_router
+from shared.web.docs import docs_router
 from shared.web.operation import array_of, operation
 
 router = APIRouter(tags=["system"])

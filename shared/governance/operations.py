@@ -1,7 +1,7 @@
 """Operations: one question put to the gate, found by its operation id and by its execution id alike.
 
-An execution id is a UUIDv7 whose 74 bits beside the time are a digest of who asked under which operation id. That digest
-is the key of the one item, so that a repetition, a settlement and a look from the dashboard find it without an index.
+An execution id is a UUIDv7 whose 74 bits beside the time are a digest of who asked under which operation id. That
+digest is the key of the one item: a repetition, a settlement and a look from the dashboard find it without an index.
 """
 
 from __future__ import annotations

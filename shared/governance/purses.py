@@ -1,4 +1,4 @@
-"""Purses: how money moves. ``available`` = ``cap`` - ``spent`` - ``reserved`` holds because only these functions write it.
+"""Purses: how money moves. ``available`` = ``cap`` - ``spent`` - ``reserved``: only these functions write any of them.
 
     gate       move(reserved=+p)                on condition room(p)
     track      move(spent=+a, reserved=-f)      f: the part of the reservation that is used up
@@ -79,7 +79,8 @@ def room(amount: int) -> Condition:
 
 def in_period() -> Condition:
     """That the purse's period goes on."""
-    return Purse.period_end_ms > clock.now_ms()
+    condition: Condition = Purse.period_end_ms > clock.now_ms()
+    return condition
 
 
 def capped(purse: Purse, cap: int | None) -> list[Action]:

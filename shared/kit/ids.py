@@ -93,6 +93,14 @@ def uuid7_of(moment_ms: int, *name: str) -> str:
     return _uuid7((moment_ms & 0xFFFFFFFFFFFF) << 74 | int.from_bytes(digest) & ((1 << 74) - 1))
 
 
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID in its usual form, in either case."""
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
 def uuid7_with(moment_ms: int, tail: int) -> str:
     """The UUIDv7 of this millisecond whose other 74 bits are ``tail``."""
     return _uuid7((moment_ms & 0xFFFFFFFFFFFF) << TAIL_BITS | tail & ((1 << TAIL_BITS) - 1))

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from shared.kit import json
 from shared.kit.errors import NotFound
 from shared.kit.settings import settings
+from shared.kit.version import VERSION
 from shared.web.families import every_route
 from shared.web.openapi import document
 
@@ -45,9 +46,6 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-
-VERSION = "0.1.0"
-
 
 @cache
 def openapi_text() -> bytes:

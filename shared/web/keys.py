@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
 from shared.composition import services
 from shared.governance.authentication import KeyRefused, KnownKey, Signature, principal_of
@@ -35,16 +36,15 @@ def has_session(request: Request) -> bool:
     return bool(authorization) and not authorization.partition(" ")[2].strip().startswith(_BEARER_KEY)
 
 
-async def known_key(request: Request, *, scope: str | None, must_sign: bool = True, fresh: bool = False) -> KnownKey:
-    """The API key behind a request, with its signature checked over the bytes of the body as they came.
+def key_of(request: Request, raw: bytes, *, scope: str | None, must_sign: bool = True, fresh: bool = False) -> KnownKey:
+    """The API key behind a request, with its signature checked over ``raw``, the bytes of the body as they came.
 
     An unsigned request is refused where the deployment demands signatures, else logged. Raises KeyRefused and
-    MissingScope.
+    MissingScope. It may read the store: call it on a thread that may wait.
     """
     headers, signature = request.headers, None
     if "x-signature" in headers:
-        stamp = headers.get("x-signature-timestamp", "")
-        signature = Signature(headers["x-signature"], stamp, await request.body())
+        signature = Signature(headers["x-signature"], headers.get("x-signature-timestamp", ""), raw)
     key = services().governance.authenticator.check(api_key_of(request), signature, scope=scope, fresh=fresh)
     request.scope["state"]["principal"] = principal_of(key)
     if signature is None and must_sign:
@@ -52,6 +52,12 @@ async def known_key(request: Request, *, scope: str | None, must_sign: bool = Tr
             raise KeyRefused("HMAC_MISMATCH", "Sign the request: X-Signature and X-Signature-Timestamp are missing")
         log.warning("unsigned request", extra={"path": request.scope["path"], "key_id": key.key_id})
     return key
+
+
+async def known_key(request: Request, *, scope: str | None, must_sign: bool = True, fresh: bool = False) -> KnownKey:
+    """As :func:`key_of`, on a thread of its own."""
+    raw = await request.body()
+    return await run_in_threadpool(key_of, request, raw, scope=scope, must_sign=must_sign, fresh=fresh)
 
 
 async def org_principal(request: Request, org_id: str) -> Principal:
@@ -72,8 +78,6 @@ async def org_principal(request: Request, org_id: str) -> Principal:
 
 
 async def _session(request: Request, org_id: str) -> Principal:
-    from starlette.concurrency import run_in_threadpool
-
     if not has_session(request):
         raise Unauthorized("Authentication is required")
     found: Any = await run_in_threadpool(

@@ -80,6 +80,12 @@ _LICENSE = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "The token of a sign-in."},
     "basic": {"type": "http", "scheme": "basic", "description": "User name or e-mail address, and password."},
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "An API key, `nr_live_…`; sign POSTs with `X-Signature` and `X-Signature-Timestamp`.",
+    },
 }
 
 

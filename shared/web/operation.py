@@ -16,7 +16,8 @@ from shared.web.apis import Api
 MODELS: dict[str, type[BaseModel]] = {}
 """Every model named by a route; the document defines each once."""
 
-Security = Literal["required", "optional", "none"]
+Security = Literal["required", "optional", "none", "key", "any"]
+"""Who may call: people, people or nobody, anybody, API keys, people and API keys."""
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, str]:
@@ -85,11 +86,11 @@ def operation(
     An answer is a model, whole media type objects (``{"application/yaml": …}``), or the description of an empty one.
     """
     responses = {str(status): _answer(status, shape) for status, shape in answers.items()}
-    # Whoever signs in may name an organisation that is not theirs.
+    # Whoever signs in may name an organisation that is not theirs, and a key may lack a scope.
     refused = {*errors, 401, 403} if security != "none" else set(errors)
     responses |= {str(status): {"$ref": f"#/components/responses/{api}-{status}"} for status in sorted(refused | {500})}
     extra: dict[str, Any] = {"responses": responses, "x-signalbox-api": str(api), "x-signalbox-security": security}
-    extra["security"] = {"required": [_BEARER, _BASIC], "optional": [_BEARER, _BASIC, {}], "none": []}[security]
+    extra["security"] = _SCHEMES[security]
     if request is not None:
         content = {"application/json": {"schema": schema_of(request)}}
         extra["requestBody"] = {"required": not optional_body, "content": content}
@@ -101,6 +102,14 @@ def operation(
 
 _BEARER: dict[str, list[str]] = {"bearer": []}
 _BASIC: dict[str, list[str]] = {"basic": []}
+_KEY: dict[str, list[str]] = {"apiKey": []}
+_SCHEMES: Mapping[Security, list[dict[str, list[str]]]] = {
+    "required": [_BEARER, _BASIC],
+    "optional": [_BEARER, _BASIC, {}],
+    "none": [],
+    "key": [_KEY],
+    "any": [_BEARER, _BASIC, _KEY],
+}
 
 
 def _answer(status: int, shape: type[BaseModel] | dict[str, Any] | str) -> dict[str, Any]:
