@@ -19,6 +19,7 @@ UNCHECKED = ("shared/store", "shared/kit")
 BEYOND_ORGS = {
     "identity": "accounts, sessions and orgs themselves exist before and beyond any org",
     "channels.connection_pk": "a connection is known by its id alone until its row tells the org",
+    "channels.beat_pk": "the sweep keeps every connection alive, whosever it is, and sends none of an org's data",
 }
 """Modules and functions of ``shared/store/models`` whose keys do not begin with an org, and why."""
 TENANTS = ("org_id", "scope")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.engine.schedules import CronSchedules
     from shared.engine.service import Engine
     from shared.engine.sweep import Sweep
+    from shared.governance.control import ControlPlane
     from shared.governance.services import Governance
     from shared.identity import Departure, Identity
     from shared.outbound import OutboundClient
@@ -40,6 +41,7 @@ BLOBS = "blobs"
 
 PURGE_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
+BEAT_SECONDS = 60.0
 
 
 class Services:
@@ -328,20 +330,37 @@ class Services:
         return ApiGatewaySender(self.settings.websocket_url)
 
     @cached_property
+    def control(self) -> ControlPlane:
+        """The WebSockets of agents and dashboards."""
+        from shared.governance.control import ControlPlane
+
+        return ControlPlane(self.root_secret, self.connections, self.sender, young_ms=self._young_ms)
+
+    @property
+    def _young_ms(self) -> int:
+        if self.settings.adapter == "embedded":
+            return 0
+        from shared.adapters.aws.websockets import YOUNG_MS
+
+        return YOUNG_MS
+
+    @cached_property
     def relay(self) -> Relay:
         """From the change stream to listeners and, on AWS, to executions that must wake."""
         from shared.dialects.flowrunner.readers import PAGE, SUBSCRIPTION, PageReader, SubscriptionReader
+        from shared.governance.control import CONTROL, ControlReader
         from shared.push import Relay
 
-        readers: dict[str, Reader] = {PAGE: PageReader(self.engine), SUBSCRIPTION: SubscriptionReader(self.engine)}
+        readers: dict[str, Reader] = {
+            PAGE: PageReader(self.engine), SUBSCRIPTION: SubscriptionReader(self.engine), CONTROL: ControlReader()
+        }  # fmt: skip
         if self.settings.adapter == "embedded":
             # A wake-up that a crash swallowed is found by the restart, which begins every live execution again.
             return Relay(self.connections, self.sender, readers)
-        from shared.adapters.aws.websockets import YOUNG_MS
         from shared.engine.wakeups import WakeUps
 
         wake_ups = WakeUps(self.repository, self.driver)
-        return Relay(self.connections, self.sender, readers, young_ms=YOUNG_MS, others=[wake_ups])
+        return Relay(self.connections, self.sender, readers, young_ms=self._young_ms, others=[wake_ups])
 
     # The one-machine system
 
@@ -365,6 +384,7 @@ class Services:
         duties = [
             Duty("sweep", SWEEP_SECONDS, self.sweep.run),
             Duty("deletions", PURGE_SECONDS, self.identity.resume_deletions),
+            Duty("connections", BEAT_SECONDS, lambda: self.control.keep_alive(clock.now_ms())),
         ]
         if store is not None:
             duties.append(Duty("expiry", PURGE_SECONDS, lambda: store.purge_expired(clock.now_ms())))

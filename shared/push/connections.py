@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from shared.kit import clock, ids
 from shared.kit.errors import InvalidRequest
 from shared.push.ports import Busy
-from shared.store.models.channels import Connection, Listener, Listening, channel_pk, connection_pk
-from shared.store.transaction import Transaction, put_if_absent, read, update_and_read, update_if
+from shared.store.models.channels import (
+    Ack,
+    Beat,
+    Connection,
+    Listener,
+    Listening,
+    ack_sk,
+    acks_pk,
+    beat_pk,
+    channel_pk,
+    connection_pk,
+)
+from shared.store.transaction import ConditionFailed, Transaction, read, update_and_read, update_if
 
 LIFE_SECONDS = 2 * 3600 + 600
 """How long rows of a connection are kept: API Gateway ends every connection after two hours."""
+
+ACK_SECONDS = 24 * 3600
+"""How long confirmations are kept."""
+
+BEATS = 4
+"""Turns, one a minute, in which connections hear something. API Gateway drops what is silent for ten minutes, so one
+turn may be missed (Amazon API Gateway quotas, Idle connection timeout)."""
 
 MAX_CHANNELS = 100
 """Channels one connection may listen to."""
@@ -27,9 +46,13 @@ class Connections:
     """Rows of the channels table. Who may listen to what is decided before a call gets here."""
 
     def open(self, connection: Connection) -> None:
-        """Keep a connection that was just accepted."""
+        """Keep a connection that was just accepted; a repetition changes nothing."""
         connection.ttl = clock.now_ms() // 1000 + LIFE_SECONDS
-        put_if_absent(connection)
+        tx = Transaction().put(connection, Connection.pk.does_not_exist())
+        if connection.beat is not None:
+            tx.put(_beat(connection))
+        with contextlib.suppress(ConditionFailed):
+            tx.commit()
 
     def get(self, connection_id: str) -> Connection | None:
         """The connection of this id, None when it is closed."""
@@ -44,6 +67,7 @@ class Connections:
             channel_pk(connection.org_id, channel), connection.connection_id, org_id=connection.org_id,
             account_id=connection.account_id, channel=channel, connection_id=connection.connection_id,
             projection=projection, connected_ms=connection.connected_ms, cursor=-1, ttl=ttl,
+            key_id=connection.key_id, workflow_id=connection.workflow_id, sealed=connection.sealed,
         )  # fmt: skip
         if read(Listener, listener.pk, listener.sk) is not None:
             return False
@@ -63,10 +87,51 @@ class Connections:
             return
         for row in self._listening(connection_id):
             self.leave(connection.org_id, connection_id, row.channel)
-        Transaction().delete(Connection(connection.pk, "connection")).commit()
+        tx = Transaction().delete(Connection(connection.pk, "connection"))
+        if connection.beat is not None:
+            tx.delete(Beat(beat_pk(int(connection.beat)), connection_id))
+        tx.commit()
 
-    def listeners(self, pk: str) -> list[Listener]:
-        """Everyone who hears the channel of this partition key."""
+    def beating(self, turn: int) -> list[str]:
+        """Ids of the connections that are to hear something in this turn, one of :data:`BEATS`."""
+        now = clock.now_ms()
+        rows = Beat.query(beat_pk(turn), consistent_read=True)
+        return [row.connection_id for row in rows if not row.is_expired(now)]
+
+    def prolong(self, connection_id: str) -> None:
+        """Keep the rows of a connection that is alive; does something only once half of their time is over."""
+        connection = self.get(connection_id)
+        now = clock.now_ms() // 1000
+        if connection is None or connection.ttl is None or connection.ttl - now > LIFE_SECONDS // 2:
+            return
+        ttl = now + LIFE_SECONDS
+        tx = Transaction().update(connection, [Connection.ttl.set(ttl)], Connection.pk.exists())
+        if connection.beat is not None:
+            beat = _beat(connection)
+            tx.update(beat, [Beat.ttl.set(ttl)], Beat.pk.exists())
+        for row in self._listening(connection_id):
+            listener = Listener(channel_pk(connection.org_id, row.channel), connection_id)
+            tx.update(listener, [Listener.ttl.set(ttl)], Listener.pk.exists())
+            tx.update(row, [Listening.ttl.set(ttl)], Listening.pk.exists())
+        # It was closed, or left a channel, in the meantime.
+        with contextlib.suppress(ConditionFailed):
+            tx.commit()
+
+    def acknowledge(self, connection: Connection, message_id: str) -> None:
+        """Record that a client has confirmed a message."""
+        now = clock.now_ms()
+        ack = Ack(
+            acks_pk(connection.org_id), ack_sk(message_id, connection.connection_id), message_id=message_id,
+            connection_id=connection.connection_id, key_id=connection.key_id, received_ms=now,
+            ttl=now // 1000 + ACK_SECONDS,
+        )  # fmt: skip
+        Transaction().put(ack).commit()
+
+    def listeners(self, pk: str, connection_id: str = "") -> list[Listener]:
+        """Everyone who hears the channel of this partition key, or the one of this connection."""
+        if connection_id:
+            one = read(Listener, pk, connection_id)
+            return [] if one is None else [one]
         now = clock.now_ms()
         return [row for row in Listener.query(pk, consistent_read=True) if not row.is_expired(now)]
 
@@ -108,3 +173,8 @@ class Connections:
     def _listening(self, connection_id: str) -> Iterator[Listening]:
         pk = connection_pk(connection_id)
         return iter(Listening.query(pk, Listening.sk.startswith("channel#"), consistent_read=True))
+
+
+def _beat(connection: Connection) -> Beat:
+    turn, connection_id = int(connection.beat), connection.connection_id
+    return Beat(beat_pk(turn), connection_id, connection_id=connection_id, ttl=connection.ttl)

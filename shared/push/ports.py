@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.kit.errors import SignalboxError
+from shared.store.models.channels import Listener
+
+NORMAL, POLICY_VIOLATION = 1000, 1008
+"""Close codes (RFC 6455, 7.4.1)."""
 
 
 class Gone(SignalboxError):
@@ -24,6 +28,9 @@ class Busy(SignalboxError):
 class Sender(Protocol):
     """Open WebSockets: those of this process, or API Gateway's."""
 
+    lanes: int
+    """How many messages may be under way at once to different connections: 1 where sending takes no time."""
+
     @property
     def in_use(self) -> bool:
         """False when nobody can possibly be connected, so that nothing need be looked up."""
@@ -34,8 +41,8 @@ class Sender(Protocol):
     def send(self, connection_id: str, text: str) -> None:
         """Send one message. Raises Gone."""
 
-    def close(self, connection_id: str) -> None:
-        """End the connection normally (1000) after what was sent. One that is gone counts as done."""
+    def close(self, connection_id: str, code: int = NORMAL) -> None:
+        """End the connection after what was sent, with this code where one can be chosen. One that is gone is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +60,5 @@ class Reader(Protocol):
     closes: bool
     """Whether the connection ends with the channel's last message."""
 
-    def steps(self, org_id: str, account_id: str, channel: str, cursor: int) -> Iterator[Step]:
-        """Steps from ``cursor`` on, in order. Raises NotFound when the channel is no more."""
+    def steps(self, listener: Listener) -> Iterator[Step]:
+        """Steps from the listener's cursor on, in order. Raises NotFound when the channel is no more."""

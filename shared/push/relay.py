@@ -7,7 +7,8 @@ new listener is itself a change record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from shared.kit import clock
 from shared.kit.errors import NotFound, SignalboxError
@@ -15,13 +16,22 @@ from shared.kit.logging import logger
 from shared.push.connections import CLAIM_MS, Connections
 from shared.push.ports import Busy, Gone, Reader, Sender
 from shared.store.base import table_name
-from shared.store.models.channels import Listener, channel_pk
+from shared.store.models.channels import Listener, acks_pk, channel_pk
 from shared.store.stream import ChangeRecord
 
 log = logger("relay")
 
 Handler = Callable[[ChangeRecord], None]
 """Acts on the change records it cares about."""
+
+
+class Follower(Protocol):
+    """Acts on change records that came together."""
+
+    def handle(self, records: Sequence[ChangeRecord]) -> list[int]:
+        """Act on those it cares about; the sequences of those that must come again. Raises nothing."""
+        ...
+
 
 Place = tuple[str, str]
 """A channel's partition key, and one of its listeners or "" for all."""
@@ -34,18 +44,19 @@ class Relay:
     """Sends what happened to whoever listens. ``readers`` are named by a listener's projection.
 
     A connection younger than ``young_ms`` that cannot be found is taken for one whose handshake is under way.
-    ``others`` see the records too.
+    ``others`` see the records too, one by one, and ``followers`` all that came together.
     """
 
     def __init__(
         self, connections: Connections, sender: Sender, readers: Mapping[str, Reader], *,
-        young_ms: int = 0, others: Iterable[Handler] = (),
+        young_ms: int = 0, others: Iterable[Handler] = (), followers: Iterable[Follower] = (),
     ) -> None:  # fmt: skip
         self._connections = connections
         self._sender = sender
         self._readers = readers
         self._young_ms = young_ms
         self._others = tuple(others)
+        self._followers = tuple(followers)
         self._full: dict[str, dict[str, Listener]] = {}
 
     def handle(self, records: Iterable[ChangeRecord]) -> list[int]:
@@ -54,10 +65,11 @@ class Relay:
         Records that name the same place are one hint, because the journal is read after all of them were committed; so
         are, to the others, records of one item and event. One that fails holds up nothing else.
         """
+        batch = list(records)
         failed: list[int] = []
         done: set[Place] = set()
         told: set[Hint] = set()
-        for record in records:
+        for record in batch:
             try:
                 place = _place(record)
                 if place is not None and place not in done and self._sender.in_use:
@@ -70,7 +82,9 @@ class Relay:
             except Exception:
                 log.exception("change record not handled", extra={"sequence": record.sequence})
                 failed.append(record.sequence)
-        return failed
+        for follower in self._followers:
+            failed += follower.handle(batch)
+        return list(dict.fromkeys(failed))
 
     def _tell(self, record: ChangeRecord, told: set[Hint]) -> None:
         hint = (record.table, record.keys["pk"]["S"], record.keys["sk"]["S"], record.event)
@@ -80,9 +94,8 @@ class Relay:
             told.add(hint)
 
     def _deliver_to(self, pk: str, connection_id: str) -> None:
-        for listener in self._connections.listeners(pk):
-            if connection_id in ("", listener.connection_id):
-                self._deliver(listener)
+        for listener in self._connections.listeners(pk, connection_id):
+            self._deliver(listener)
 
     @property
     def holds_back(self) -> bool:
@@ -127,7 +140,7 @@ class Relay:
     def _send(self, listener: Listener, reader: Reader) -> Iterator[tuple[int, bool]]:
         """Send from the listener's cursor on; after each step the cursor reached, and whether that was the end."""
         renew_at = clock.now_ms() + CLAIM_MS // 2
-        for step in reader.steps(listener.org_id, listener.account_id, listener.channel, int(listener.cursor)):
+        for step in reader.steps(listener):
             if step.texts and not self._sender.accepts(listener.connection_id):
                 self._full.setdefault(listener.connection_id, {})[listener.pk] = listener
                 return
@@ -165,8 +178,8 @@ def _place(record: ChangeRecord) -> Place | None:
     if record.table == table_name("executions") and sk.startswith("journal#"):
         org_id, _, execution_id = pk.partition("#")
         return channel_pk(org_id, execution_channel(execution_id)), ""
-    if record.table == table_name("channels") and record.event == "INSERT" and not pk.startswith("connection#"):
-        return pk, sk
+    if record.table == table_name("channels") and record.event == "INSERT":
+        return None if pk.startswith("connection#") or pk.endswith(acks_pk("")) else (pk, sk)
     return None
 
 

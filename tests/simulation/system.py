@@ -22,7 +22,7 @@ from shared.identity import role_in
 from shared.identity.principal import system_principal
 from shared.kit import ids
 from shared.kit.errors import NotFound
-from shared.push import Connections, Gone, Relay, Step
+from shared.push import Connections, Gone, Listener, Relay, Step
 from shared.store.stream import ChangeRecord
 from tests.simulation.callers import PROJECTION, Door, Promises
 from tests.simulation.ledger import Ledger
@@ -68,15 +68,17 @@ class Journals:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def steps(self, org_id: str, account_id: str, channel: str, cursor: int) -> Iterator[Step]:
-        execution_id = channel.removeprefix("execution#")
-        principal = system_principal(org_id, account_id)
-        for index, fact in self._engine.follow(principal, execution_id, after=max(cursor, 0) - 1):
+    def steps(self, listener: Listener) -> Iterator[Step]:
+        execution_id = listener.channel.removeprefix("execution#")
+        principal = system_principal(listener.org_id, listener.account_id)
+        for index, fact in self._engine.follow(principal, execution_id, after=max(int(listener.cursor), 0) - 1):
             yield Step((str(index),), index + 1, fact["type"] == "ended")
 
 
 class Sockets:
     """The open WebSockets (``shared.push.Sender``), and what was sent to each."""
+
+    lanes = 1
 
     def __init__(self, scheduler: Scheduler, weather: Weather, promises: Promises) -> None:
         self.sent: dict[str, list[int]] = {}
@@ -112,7 +114,7 @@ class Sockets:
             self._scheduler.fail(f"message {index} came to {connection_id} twice")
         sent.append(index)
 
-    def close(self, connection_id: str) -> None:
+    def close(self, connection_id: str, code: int = 1000) -> None:
         self.closed.add(connection_id)
 
     def _is_open(self, connection_id: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shared.kit import clock
 from shared.kit.errors import NotFound
-from shared.push import Connection, Connections, Gone, Step
+from shared.push import Connection, Connections, Gone, Listener, Step
 from shared.store.models.channels import connection_pk
 from shared.store.models.executions import JournalEntry, execution_pk, journal_sk
 
@@ -18,10 +18,12 @@ class RecordingSender:
     """Keeps what was sent; may be full, gone or broken."""
 
     in_use = True
+    lanes = 1
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
         self.closed: list[str] = []
+        self.codes: list[int] = []
         self.gone: set[str] = set()
         self.full: set[str] = set()
         self.broken = 0
@@ -37,8 +39,9 @@ class RecordingSender:
             raise OSError("broken")
         self.sent.append((connection_id, text))
 
-    def close(self, connection_id: str) -> None:
+    def close(self, connection_id: str, code: int = 1000) -> None:
         self.closed.append(connection_id)
+        self.codes.append(code)
 
     def to(self, connection_id: str) -> list[str]:
         return [text for name, text in self.sent if name == connection_id]
@@ -52,10 +55,10 @@ class ScriptedReader:
         self.facts: list[str] = []
         self.missing = False
 
-    def steps(self, org_id: str, account_id: str, channel: str, cursor: int) -> Iterator[Step]:
+    def steps(self, listener: Listener) -> Iterator[Step]:
         if self.missing:
             raise NotFound("no such execution")
-        for index in range(max(cursor, 0), len(self.facts)):
+        for index in range(max(int(listener.cursor), 0), len(self.facts)):
             yield Step((self.facts[index],), index + 1, self.facts[index] == "end")
 
 

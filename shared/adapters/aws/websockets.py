@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.kit.errors import Unavailable
-from shared.push.ports import Gone
+from shared.push.ports import NORMAL, Gone
 
 YOUNG_MS = 10_000
 """API Gateway may answer 410 for a connection whose ``$connect`` has not been answered to the client yet."""
@@ -21,14 +21,18 @@ class ApiGatewaySender:
     """Sends through the stage's own address, never through the distribution in front of it."""
 
     in_use = True
+    lanes = 16
 
     def __init__(self, endpoint_url: str) -> None:
         self._endpoint_url = endpoint_url
 
     @cached_property
     def _client(self) -> Any:
-        retries = Config(retries={"max_attempts": 4, "mode": "standard"}, connect_timeout=3, read_timeout=10)
-        return boto3.client("apigatewaymanagementapi", endpoint_url=self._endpoint_url, config=retries)
+        config = Config(
+            retries={"max_attempts": 4, "mode": "standard"}, connect_timeout=3, read_timeout=10,
+            max_pool_connections=self.lanes,
+        )  # fmt: skip
+        return boto3.client("apigatewaymanagementapi", endpoint_url=self._endpoint_url, config=config)
 
     def accepts(self, connection_id: str) -> bool:
         """Always: a post returns when API Gateway has taken the message."""
@@ -38,8 +42,8 @@ class ApiGatewaySender:
         """Post a message. Raises Gone, Unavailable."""
         self._call(lambda: self._client.post_to_connection(ConnectionId=connection_id, Data=text.encode()))
 
-    def close(self, connection_id: str) -> None:
-        """Disconnect; a connection that is gone counts as done."""
+    def close(self, connection_id: str, code: int = NORMAL) -> None:
+        """Disconnect, always with API Gateway's own code; a connection that is gone counts as done."""
         try:
             self._call(lambda: self._client.delete_connection(ConnectionId=connection_id))
         except Gone:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.push.ports import Gone
+from shared.push.ports import NORMAL, Gone
 
 FULL_BYTES = 512 * 1024
 """Queued bytes above which a socket accepts no more for now."""
@@ -26,7 +26,7 @@ ROOM_BYTES = 64 * 1024
 STALLED_SECONDS = 20.0
 """How long a client may take no byte before it is dropped."""
 
-NORMAL, GOING_AWAY, TRY_AGAIN_LATER = 1000, 1001, 1013
+GOING_AWAY, TRY_AGAIN_LATER = 1001, 1013
 
 
 class Wire(Protocol):
@@ -96,6 +96,8 @@ class Socket:
 class Sockets:
     """Every open socket, by connection id. ``drained`` is set by whoever sends."""
 
+    lanes = 1
+
     def __init__(self, stalled_s: float = STALLED_SECONDS) -> None:
         self.drained: Callable[[str], None] = lambda connection_id: None
         self._stalled_s = stalled_s
@@ -130,11 +132,11 @@ class Sockets:
         """Queue a message. Raises Gone."""
         self._socket(connection_id).send(text)
 
-    def close(self, connection_id: str) -> None:
-        """Close normally after what is queued."""
+    def close(self, connection_id: str, code: int = NORMAL) -> None:
+        """Close after what is queued."""
         socket = self._open.get(connection_id)
         if socket is not None:
-            socket.close(NORMAL, "")
+            socket.close(code, "")
 
     def close_all(self) -> None:
         """The server stops: tell every client to come back (1001)."""

@@ -10,6 +10,7 @@ from shared.identity.principal import Principal, system_principal
 from shared.kit import json
 from shared.push.ports import Step
 from shared.push.relay import execution_channel
+from shared.store.models.channels import Listener
 
 PAGE = "flowrunner.page"
 """Projection of ``/ws/executions/{id}``: everything from the start, closed after the last message."""
@@ -26,10 +27,10 @@ class PageReader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def steps(self, org_id: str, account_id: str, channel: str, cursor: int) -> Iterator[Step]:
-        """Every fact from ``cursor`` on; raises NotFound."""
-        principal, execution_id = system_principal(org_id, account_id), _execution_of(channel)
-        for index, fact, before in _facts(self._engine, principal, execution_id, max(cursor, 0)):
+    def steps(self, listener: Listener) -> Iterator[Step]:
+        """Every fact from the cursor on; raises NotFound."""
+        principal, execution_id = system_principal(listener.org_id, listener.account_id), _execution_of(listener)
+        for index, fact, before in _facts(self._engine, principal, execution_id, max(int(listener.cursor), 0)):
             found = projection.messages(execution_id, fact, before)
             yield Step(tuple(json.dumps(message) for message in found), index + 1, projection.is_final(fact))
 
@@ -42,9 +43,10 @@ class SubscriptionReader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def steps(self, org_id: str, account_id: str, channel: str, cursor: int) -> Iterator[Step]:
-        """The status first (``cursor`` -1), then every fact from ``cursor`` on; raises NotFound."""
-        principal, execution_id = system_principal(org_id, account_id), _execution_of(channel)
+    def steps(self, listener: Listener) -> Iterator[Step]:
+        """The status first (cursor -1), then every fact from the cursor on; raises NotFound."""
+        principal, execution_id = system_principal(listener.org_id, listener.account_id), _execution_of(listener)
+        cursor = int(listener.cursor)
         if cursor < 0:
             cursor, ended = 0, False
             for index, fact in self._engine.follow(principal, execution_id):
@@ -72,5 +74,5 @@ def _facts(
         before = fact
 
 
-def _execution_of(channel: str) -> str:
-    return channel.removeprefix(execution_channel(""))
+def _execution_of(listener: Listener) -> str:
+    return listener.channel.removeprefix(execution_channel(""))

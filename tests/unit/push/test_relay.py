@@ -308,7 +308,7 @@ def test_a_reader_that_never_ends_its_list_is_followed_lazily(store: EmbeddedEng
     class Endless:
         closes = True
 
-        def steps(self, org_id: str, account_id: str, channel: str, cursor: int) -> Iterator[Step]:
+        def steps(self, listener: Listener) -> Iterator[Step]:
             for number in range(1_000_000):
                 read.append(number)
                 yield Step((str(number),), number + 1)
