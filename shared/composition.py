@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from shared.push import Connections, Reader, Relay, Sender
     from shared.store.blobs import Blobs
     from shared.store.embedded import EmbeddedEngine
-    from shared.vault import KeyRing, Secrets
+    from shared.vault import Envelope, KeyRing, Secrets
 
 MASTER_KEY = "master.key"
 STORE = "store.db"
@@ -129,10 +129,11 @@ class Services:
     @cached_property
     def governance(self) -> Governance:
         """Governing agents: keys, gate, budgets, policies."""
-        from shared.governance.services import Governance
+        from shared.governance.services import Governance, Outlets
 
         _ = self.store
-        return Governance(self.root_secret, self.settings)
+        outlets = Outlets(lambda: self.envelope, lambda: self.outbound, lambda: self.mail)
+        return Governance(self.root_secret, self.settings, outlets)
 
     def _bootstrap_token(self) -> str | None:
         if not self.settings.bootstrap_secret:
@@ -144,10 +145,17 @@ class Services:
     @cached_property
     def secrets(self) -> Secrets:
         """Accounts' secrets."""
-        from shared.vault import Envelope, Secrets
+        from shared.vault import Secrets
+
+        return Secrets(self.envelope)
+
+    @cached_property
+    def envelope(self) -> Envelope:
+        """Seals what is secret of accounts and organisations."""
+        from shared.vault import Envelope
 
         _ = self.store
-        return Secrets(Envelope(self.keyring))
+        return Envelope(self.keyring)
 
     @cached_property
     def blobs(self) -> Blobs:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shared.governance.alerts import Alerts
     from shared.governance.authentication import KeyAuthenticator
     from shared.governance.bindings import Bindings
+    from shared.governance.channels import AlertChannels
+    from shared.governance.dashboard import Dashboard
+    from shared.governance.deliveries import Deliveries
     from shared.governance.executing import Executing
     from shared.governance.gate import Gate
     from shared.governance.keys import ApiKeys
@@ -18,9 +24,10 @@ if TYPE_CHECKING:
 class Governance:
     """The services of governance over the installed store."""
 
-    def __init__(self, root_secret: bytes, settings: Settings) -> None:
+    def __init__(self, root_secret: bytes, settings: Settings, outlets: Outlets) -> None:
         self._root = root_secret
         self._settings = settings
+        self._outlets = outlets
 
     @cached_property
     def authenticator(self) -> KeyAuthenticator:
@@ -63,3 +70,60 @@ class Governance:
         from shared.governance.executing import Executing
 
         return Executing(self.gate)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """What an org's people should know of."""
+        from shared.governance.alerts import Alerts
+
+        return Alerts(lambda alert: self.deliveries.announce(alert))
+
+    @cached_property
+    def alert_channels(self) -> AlertChannels:
+        """Where alerts are sent."""
+        from shared.governance.channels import AlertChannels
+
+        return AlertChannels(self._outlets.envelope, self._outlets.outbound)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """Messages on their way."""
+        from shared.governance.deliveries import Deliveries
+        from shared.governance.senders import Senders
+
+        return Deliveries(self.alert_channels, self.notifications, Senders(self._outlets.outbound, self._outlets.mail))
+
+    @cached_property
+    def notifications(self) -> Notifications:
+        """What members want to hear of."""
+        from shared.governance.notifications import Notifications
+
+        return Notifications()
+
+    @cached_property
+    def spend(self) -> Spend:
+        """What has been spent in the current period."""
+        from shared.governance.spend import Spend
+
+        return Spend()
+
+    @cached_property
+    def statuses(self) -> Statuses:
+        """How orgs stand at one look."""
+        from shared.governance.status import Statuses
+
+        return Statuses(self.spend)
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        """What orgs use of their plans."""
+        from shared.governance.quota import Quotas
+
+        return Quotas(self.spend)
+
+    @cached_property
+    def dashboard(self) -> Dashboard:
+        """The numbers of the first page."""
+        from shared.governance.dashboard import Dashboard
+
+        return Dashboard(self.spend)
