@@ -29,7 +29,7 @@ class Follower(Protocol):
     """Acts on change records that came together."""
 
     def handle(self, records: Sequence[ChangeRecord]) -> list[int]:
-        """Act on those it cares about; the sequences of those that must come again. Raises nothing."""
+        """Act on those it cares about; the sequences of those that must come again."""
         ...
 
 
@@ -83,7 +83,11 @@ class Relay:
                 log.exception("change record not handled", extra={"sequence": record.sequence})
                 failed.append(record.sequence)
         for follower in self._followers:
-            failed += follower.handle(batch)
+            try:
+                failed += follower.handle(batch)
+            except Exception:
+                log.exception("change records not followed")
+                failed += [record.sequence for record in batch]
         return list(dict.fromkeys(failed))
 
     def _tell(self, record: ChangeRecord, told: set[Hint]) -> None:

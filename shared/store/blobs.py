@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shared.kit.errors import NotFound
 
@@ -25,6 +25,15 @@ class Blobs(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove; a missing blob is no error."""
+
+
+@runtime_checkable
+class LinkedBlobs(Blobs, Protocol):
+    """Blobs that others may fetch from where they are."""
+
+    def link(self, key: str, seconds: int) -> str:
+        """A URL that answers the blob to anybody for so long."""
+        ...
 
 
 def check_key(key: str) -> str:

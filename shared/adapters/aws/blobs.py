@@ -13,7 +13,7 @@ from shared.store.blobs import check_key
 
 
 class S3Blobs:
-    """The ``Blobs`` port over one S3 bucket, which encrypts by default."""
+    """The ``LinkedBlobs`` port over one S3 bucket, which encrypts by default."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
@@ -34,6 +34,12 @@ class S3Blobs:
     def delete(self, key: str) -> None:
         """Remove; a missing object is no error. Raises Unavailable."""
         self._call("delete_object", Key=check_key(key))
+
+    def link(self, key: str, seconds: int) -> str:
+        """A presigned URL; it works no longer than the credentials of whoever signed it."""
+        named = {"Bucket": self._bucket, "Key": check_key(key)}
+        url: str = self._client.generate_presigned_url("get_object", Params=named, ExpiresIn=seconds)
+        return url
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
         try:

@@ -1,0 +1,181 @@
+"""Exports of the audit chain: JSON lines in the blob store, oldest entry first.
+
+    pending ──▶ processing ──▶ completed: the file is there
+                    └────────▶ failed: the message says why
+
+The job and the event that asks for it are one write. The event is due until the job has ended, so a job whose worker
+died is done again from the beginning and the file replaced whole.
+Source: NullRun docs, Audit log, Export; docs/rulings.md#audit-export.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pynamodb.expressions.update import Action
+
+from shared.governance.audit import told
+from shared.governance.chain import canonical
+from shared.governance.events import Actor, Fact, add_event
+from shared.governance.verification import first_since
+from shared.identity.principal import Principal
+from shared.kit import clock, crypto, ids
+from shared.kit.errors import Forbidden, NotFound, SignalboxError, Unavailable, Unprocessable
+from shared.store.blobs import Blobs, LinkedBlobs
+from shared.store.models.audit import AuditEntry, AuditHead, ExportJob, audit_pk, entry_sk, exports_pk
+from shared.store.transaction import Transaction, read, update_if
+
+REQUESTED = "audit.export_requested"
+"""The action of the event that asks for an export."""
+
+WINDOW_MS = 30 * 24 * 3600 * 1000
+"""How far back an export goes where nobody says."""
+
+MOST_ENTRIES = 50_000
+"""Entries a file holds; of a time with more, the newest."""
+
+MOST_AT_ONCE = 5_000
+"""Entries that are written at once by whoever follows the change stream; more wait for the sweep."""
+
+LINK_S = 900
+"""How long a link to a file works."""
+
+SHOWN = 10
+"""Jobs in the list."""
+
+_JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportView:
+    """A job. ``file_url`` is there once it is completed, and works for 15 minutes. Times in epoch milliseconds."""
+
+    id: str
+    status: str
+    record_count: int
+    truncated: bool
+    created_ms: int
+    completed_ms: int | None
+    error_message: str | None
+    file_url: str | None
+
+
+class Exports:
+    """The exports of all orgs. Links carry a token of their own, derived from ``root``; ``base`` is the public URL."""
+
+    def __init__(self, root: bytes, blobs: Blobs, base: str) -> None:
+        self._links = crypto.derive(root, "audit export links")
+        self._blobs = blobs
+        self._base = base.rstrip("/")
+
+    # Asking
+
+    def create(self, principal: Principal, since_ms: int | None = None, until_ms: int | None = None) -> ExportView:
+        """Ask for an export of what happened in a time, by default in the last 30 days. Raises Unprocessable."""
+        now = clock.now_ms()
+        until = now if until_ms is None else until_ms
+        since = until - WINDOW_MS if since_ms is None else since_ms
+        if since >= until:
+            raise Unprocessable.field("since", "Since must be before until")
+        job_id = ids.uuid7()
+        job = ExportJob(
+            exports_pk(principal.org_id), job_id, job_id=job_id, status="pending", since_ms=since, until_ms=until,
+            created_ms=now,
+        )  # fmt: skip
+        period = {"since": clock.rfc3339(since), "until": clock.rfc3339(until)}
+        tx = Transaction().put(job, ExportJob.pk.does_not_exist(), label="job")
+        add_event(tx, principal.org_id, Actor.of(principal), Fact(REQUESTED, ("audit_export", job_id), details=period))
+        tx.commit()
+        return self._view(principal.org_id, job)
+
+    def list(self, principal: Principal) -> list[ExportView]:
+        """The newest jobs, newest first."""
+        pk = exports_pk(principal.org_id)
+        jobs = ExportJob.query(pk, scan_index_forward=False, limit=SHOWN, consistent_read=True)
+        return [self._view(principal.org_id, job) for job in jobs]
+
+    def get(self, principal: Principal, job_id: str) -> ExportView:
+        """One job. Raises NotFound."""
+        return self._view(principal.org_id, _job(principal.org_id, job_id))
+
+    def _view(self, org_id: str, job: ExportJob) -> ExportView:
+        ended = None if job.completed_ms is None else int(job.completed_ms)
+        link = self._link(org_id, job.job_id) if job.status == "completed" else None
+        return ExportView(
+            job.job_id, job.status, int(job.record_count), bool(job.truncated), int(job.created_ms), ended,
+            job.error_message, link,
+        )  # fmt: skip
+
+    # Files
+
+    def _link(self, org_id: str, job_id: str) -> str:
+        expires = clock.now_ms() // 1000 + LINK_S
+        token = crypto.digest(self._links, org_id, job_id, str(expires))
+        return f"{self._base}/api/v1/orgs/{org_id}/audit-log/export/{job_id}/file?expires={expires}&token={token}"
+
+    def prove_link(self, org_id: str, job_id: str, expires: str, token: str) -> None:
+        """Raise Forbidden unless the token is the one of a link that still works."""
+        expected = crypto.digest(self._links, org_id, job_id, expires)
+        if not hmac.compare_digest(expected.encode(), token.encode("utf-8", "surrogatepass")):
+            raise Forbidden("The link is not valid; ask for the status of the export again")
+        if int(expires) <= clock.now_ms() // 1000:
+            raise Forbidden("The link has expired; ask for the status of the export again")
+
+    def file(self, org_id: str, job_id: str) -> bytes | str:
+        """The file, or a URL of the blob store that answers it for a while. Raises NotFound."""
+        job = _job(org_id, job_id)
+        if job.status != "completed" or job.blob is None:
+            raise NotFound("The export has no file yet")
+        if isinstance(self._blobs, LinkedBlobs):
+            return self._blobs.link(job.blob, LINK_S)
+        return self._blobs.get(job.blob)
+
+    # Working
+
+    def run(self, org_id: str, job_id: str, *, most: int | None = None) -> bool:
+        """Do the job unless it would look at more than ``most`` entries; whether it has ended.
+
+        Twice is harmless. Raises Unavailable, to be called again.
+        """
+        job = read(ExportJob, exports_pk(org_id), job_id)
+        if job is None or job.status in ("completed", "failed"):
+            return True
+        head = read(AuditHead, audit_pk(org_id), "head")
+        last = 0 if head is None else int(head.length)
+        first = first_since(org_id, last, int(job.since_ms))
+        if most is not None and last - first >= most:
+            return False
+        unended = ExportJob.status.is_in("pending", "processing")
+        update_if(job, [ExportJob.status.set("processing")], unended)
+        try:
+            done = self._write(org_id, job, max(first, last - MOST_ENTRIES + 1), last)
+            truncated = ExportJob.truncated.set(last - first >= MOST_ENTRIES)
+            actions = [ExportJob.status.set("completed"), truncated, *done]
+        except Unavailable:
+            raise
+        except SignalboxError as error:
+            actions = [ExportJob.status.set("failed"), ExportJob.error_message.set(error.message)]
+        update_if(job, [*actions, ExportJob.completed_ms.set(clock.now_ms())], unended)
+        return True
+
+    def _write(self, org_id: str, job: ExportJob, first: int, last: int) -> Sequence[Action]:
+        """Write the file; what the job is to say of it."""
+        lines: list[bytes] = []
+        numbers = AuditEntry.sk.between(entry_sk(first), entry_sk(last))
+        for entry in AuditEntry.query(audit_pk(org_id), numbers, consistent_read=True) if first <= last else ():
+            shown = told(entry)
+            if int(job.since_ms) <= clock.parse_rfc3339(shown["timestamp"]) < int(job.until_ms):
+                lines.append(canonical(shown).encode("utf-8", "surrogatepass") + b"\n")
+        blob = f"exports/{org_id}/{job.job_id}.jsonl"
+        self._blobs.put(blob, b"".join(lines))
+        return [ExportJob.record_count.set(len(lines)), ExportJob.blob.set(blob)]
+
+
+def _job(org_id: str, job_id: str) -> ExportJob:
+    job = read(ExportJob, exports_pk(org_id), job_id) if _JOB.fullmatch(job_id) else None
+    if job is None:
+        raise NotFound("There is no such export")
+    return job
