@@ -138,6 +138,7 @@ class OrgSettings(Record):
     """What an org has chosen. ``policy_version`` moves with every change of a policy or rule.
 
     ``anchor_ms`` is where its budget periods begin. ``claims`` moves with whatever is made within the plan's limits.
+    It is due while there may be purses that do not carry the version yet.
     """
 
     class Meta(GovernanceMeta):
@@ -145,12 +146,16 @@ class OrgSettings(Record):
 
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True, default="settings")
+    kind = UnicodeAttribute(default="settings")
     org_id = UnicodeAttribute()
     plan = UnicodeAttribute()
     contact_email = UnicodeAttribute(null=True)
     policy_version = NumberAttribute()
     anchor_ms = NumberAttribute()
     claims = NumberAttribute(default=0)
+    due_shard = UnicodeAttribute(null=True)
+    due_ms = NumberAttribute(null=True)
+    due = DueIndex()
 
 
 class ExternalId(Record):
@@ -190,7 +195,8 @@ class Purse(Record):
 
     ``crossed`` is the highest threshold (80, 95, 100 percent) that ``spent`` has reached in the period. ``overrun`` is
     the part of ``spent`` that no room was left for. ``key_versions`` maps each live key of a workflow to its version,
-    ``calls`` each key to its calls in ``minute`` (epoch minutes).
+    ``calls`` each key to its calls in ``minute`` (epoch minutes). An org's counts the workflows whose purses carry the
+    policy version ``since_version`` or a later one.
     """
 
     class Meta(GovernanceMeta):
@@ -212,6 +218,7 @@ class Purse(Record):
     period_start_ms = NumberAttribute()
     period_end_ms = NumberAttribute()
     policy_version = NumberAttribute()
+    since_version = NumberAttribute(default=0)
     state = UnicodeAttribute(default="Normal")
     state_version = NumberAttribute(default=1)
     state_reason = UnicodeAttribute(null=True)
