@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     from shared.governance.alerts import Alerts
     from shared.governance.authentication import KeyAuthenticator
     from shared.governance.bindings import Bindings
+    from shared.governance.chains import Chains
     from shared.governance.channels import AlertChannels
     from shared.governance.dashboard import Dashboard
     from shared.governance.deliveries import Deliveries
     from shared.governance.executing import Executing
     from shared.governance.gate import Gate
     from shared.governance.keys import ApiKeys
+    from shared.governance.reservations import Reservations
+    from shared.governance.sweep import GovernanceSweep
+    from shared.governance.tracking import Tracking
     from shared.governance.workflows import Workflows
     from shared.kit.settings import Settings
 
@@ -70,6 +74,41 @@ class Governance:
         from shared.governance.executing import Executing
 
         return Executing(self.gate)
+
+    @cached_property
+    def reservations(self) -> Reservations:
+        """Ending reservations before their money is spent."""
+        from shared.governance.reservations import Reservations
+
+        return Reservations()
+
+    @cached_property
+    def chains(self) -> Chains:
+        """Keeping chains from going idle."""
+        from shared.governance.chains import Chains
+
+        return Chains()
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """What calls came to, and what happened in them."""
+        from shared.governance.aliases import Aliases
+        from shared.governance.tracking import Tracking
+
+        return Tracking(self._settings.settle_mode, Aliases().add)
+
+    @cached_property
+    def sweep(self) -> GovernanceSweep:
+        """Takes up what is due."""
+        from shared.governance.sweep import GovernanceSweep
+
+        return GovernanceSweep(
+            {
+                "approval": lambda org_id, pk, sk: self.approvals.due(org_id, sk),
+                "delivery": lambda org_id, pk, sk: self.deliveries.deliver(org_id, sk),
+                "event": lambda org_id, pk, sk: self.outbox.handle_due("event", org_id, pk, sk),
+            }
+        )
 
     @cached_property
     def alerts(self) -> Alerts:

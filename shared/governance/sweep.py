@@ -17,8 +17,8 @@ from shared.kit import clock
 from shared.kit.logging import logger
 from shared.store.models.governance import DUE_SHARDS, Operation, due_shard
 
-Handler = Callable[[str, str], object]
-"""Handles the due record of this partition and sort key; truthy when it did something."""
+Handler = Callable[[str, str, str], object]
+"""Handles the due record of this org, partition and sort key; truthy when it did something."""
 
 BUDGET_S = 20.0
 """When a sweep leaves the rest to the next one. On AWS it shares its function's 55 seconds with the executions'."""
@@ -36,7 +36,7 @@ class GovernanceSweep:
     """
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers: dict[str, Handler] = {"reservation": lambda pk, sk: expire(pk), **handlers}
+        self._handlers: dict[str, Handler] = {"reservation": lambda org_id, pk, sk: expire(pk), **handlers}
         self._unknown: set[str] = set()
 
     def run(self) -> int:
@@ -57,7 +57,7 @@ class GovernanceSweep:
                 log.error("records of an unknown kind are due", extra={"kind": row.kind})
             return False
         try:
-            return bool(handler(row.pk, row.sk))
+            return bool(handler(row.org_id, row.pk, row.sk))
         except Exception:
             log.exception("a due row could not be handled", extra={"pk": row.pk, "sk": row.sk})
             return False
