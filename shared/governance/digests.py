@@ -39,8 +39,11 @@ def action_digest(impact: Mapping[str, Any]) -> str:
     return hashlib.sha256(_DOMAIN + canonical(impact)).hexdigest()
 
 
-def verify_digest(impact: Mapping[str, Any], digest: str) -> None:
-    """Raise Refused (BUSINESS_IMPACT_INVALID) unless ``digest`` is the impact's."""
+def verify_digest(impact: Mapping[str, Any], digest: str | None) -> None:
+    """Raise Refused (BUSINESS_IMPACT_INVALID) unless this is an impact and ``digest``, where there is one, is its."""
+    checked_impact(impact)
+    if digest is None:
+        return
     sent = digest.lower().encode("utf-8", "replace")
     if not hmac.compare_digest(sent, action_digest(impact).encode()):
         raise _invalid("action_digest is not the digest of business_impact; compute it over the canonical JSON")

@@ -53,9 +53,9 @@ def test_the_order_of_keys_does_not_matter() -> None:
     assert action_digest(CALL) != action_digest(CALL | {"tool_name": "charge"})
 
 
-@pytest.mark.parametrize("digest", [action_digest(CALL), action_digest(CALL).upper()])
-def test_verify_accepts_the_digest(digest: str) -> None:
-    """In either case."""
+@pytest.mark.parametrize("digest", [action_digest(CALL), action_digest(CALL).upper(), None])
+def test_verify_accepts_the_digest(digest: str | None) -> None:
+    """In either case; a caller that sends none binds nothing."""
     verify_digest(CALL, digest)
 
 
@@ -65,6 +65,13 @@ def test_verify_refuses_any_other(digest: str) -> None:
     with pytest.raises(Refused) as refused:
         verify_digest(CALL, digest)
     assert (refused.value.reason, refused.value.status) == ("BUSINESS_IMPACT_INVALID", 422)
+
+
+def test_verify_checks_the_impact_itself() -> None:
+    """A digest does not make an impact of what is none, and neither does its absence."""
+    for digest in (NONE, None):
+        with pytest.raises(Refused, match="tool_name"):
+            verify_digest(CALL | {"tool_name": ""}, digest)
 
 
 @pytest.mark.parametrize(
