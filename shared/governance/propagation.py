@@ -85,14 +85,6 @@ def invalidation(org_id: str, policy_id: str, version: int) -> dict[str, Any]:
     return {"type": "policy_invalidated", "organization_id": org_id, "policy_id": policy_id, "new_version": version}
 
 
-def cap_of(org_id: str, workflow_id: str, budget_cents: int | None) -> int:
-    """The cap of a workflow with this budget under today's policies; UNLIMITED without one.
-
-    Whoever writes it to a purse demands in the same transaction that the settings read before are still the same.
-    """
-    return workflow_cap(active(read_policies(org_id)), workflow_id, budget_cents)[0]
-
-
 def propagate(org_id: str) -> int:
     """Bring every purse of the org up to its policies; the version they carry then. Harmless to repeat.
 

@@ -276,12 +276,11 @@ def cap_of(org_id: str, workflow_id: str, budget_cents: int | None) -> int:
 def _recap(tx: Transaction, purse: Purse, chosen: OrgSettings, cap: int) -> None:
     """Give the purse its new cap on condition of the policies it was computed from.
 
-    The purse takes their version along: whoever carries a change of policies through all purses finds it done here.
+    Their version is left to the propagation: with it the purse would count for an org's ceiling that it never joined.
     """
     same_policies(tx, chosen)
-    actions = [*capped(purse, cap), Purse.policy_version.set(chosen.policy_version)]
-    unchanged = (Purse.cap == purse.cap) & (Purse.policy_version <= chosen.policy_version)
-    tx.update(purse_key(purse.org_id, purse.scope_id), actions, unchanged, "purse")
+    actions = capped(purse, cap) or [Purse.cap.set(purse.cap)]
+    tx.update(purse_key(purse.org_id, purse.scope_id), actions, Purse.cap == purse.cap, "purse")
 
 
 def _take(tx: Transaction, org_id: str, external_id: str, workflow_id: str) -> None:
