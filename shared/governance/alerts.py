@@ -140,10 +140,10 @@ class Alerts:
         rest = [row for row in rows if before is None or _place(row) < before]
         shown = rest[:limit]
         names = _workflow_names(principal.org_id, shown)
-        counts = {severity: sum(row.severity.lower() == severity for row in rows) for severity in SEVERITIES}
+        critical, warning, info = (sum(row.severity.lower() == severity for row in rows) for severity in SEVERITIES)
         following = f"{int(shown[-1].created_ms)}.{shown[-1].alert_id}" if len(rest) > limit else None
         views = [AlertView.of(row, names.get(row.workflow_id or "")) for row in shown]
-        return AlertPage(views, len(rows), *counts.values(), next_cursor=following)
+        return AlertPage(views, len(rows), critical, warning, info, following)
 
     def dismiss(self, principal: Principal, alert_id: str) -> AlertView:
         """Take an alert off the list of active ones; again is no change. Raises Forbidden, NotFound."""

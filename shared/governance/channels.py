@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from pynamodb.expressions.update import Action
@@ -35,6 +35,8 @@ MAX_SECRET = 256
 MASK = "***"
 STANDARD_SECRET = "whsec_"  # noqa: S105 - the prefix of every such secret, no secret itself.
 """Standard Webhooks: after this prefix a secret is Base64 of its bytes."""
+
+Actions: TypeAlias = list[Action]
 
 _KIND = "alert-channels"
 _CUT = "/…"
@@ -138,8 +140,8 @@ class AlertChannels:
                 continue
             return ChannelView.of(self.get(principal, channel_id))
 
-    def _actions(self, known: AlertChannel, changes: ChannelChanges) -> list[Action]:
-        actions: list[Action] = []
+    def _actions(self, known: AlertChannel, changes: ChannelChanges) -> Actions:
+        actions: Actions = []
         if changes.name is not None:
             actions.append(AlertChannel.name.set(_checked_name(changes.name)))
         if changes.enabled is not None:

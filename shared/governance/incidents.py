@@ -40,6 +40,8 @@ SETTINGS: Mapping[str, str] = {
 
 _TOOL_CODES = ("TOOL_BLOCKED", "MCP_DESTRUCTIVE_BLOCKED")
 
+_SCOPES = {"org": "The organisation", "key": "An API key"}
+
 Names: TypeAlias = Callable[[str], str]
 """From a workflow's id to its name."""
 
@@ -101,7 +103,7 @@ def _threshold(org_id: str, event: Event, details: Mapping[str, Any], names: Nam
         return None
     start, spent, cap = int(details["period_start_ms"]), int(details["spent"]), int(details["cap"])
     workflow_id = scope_id if scope == "workflow" else event.workflow_id
-    who = {"workflow": lambda: names(scope_id), "org": lambda: "The organisation"}.get(scope, lambda: "An API key")()
+    who = names(scope_id) if scope == "workflow" else _SCOPES.get(scope, "A budget")
     return _alert(
         org_id, ids.uuid7_of(start, "threshold", org_id, scope, scope_id, str(threshold)), int(event.created_ms),
         severity=severity, category="System",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shared.identity import mail_addresses
-from shared.identity.principal import Principal
+from shared.identity.principal import Principal, Role
 from shared.kit import json
 from shared.kit.errors import Unprocessable
 from shared.store.models.alerts import NotificationSettings, notifications_pk
@@ -30,7 +30,7 @@ CHOICES = (
 )
 """What a member may choose; each is on until it is switched off."""
 
-_TOLD = ("owner", "admin")
+_TOLD: tuple[Role, ...] = ("owner", "admin")
 _MOST_AT_ONCE = 100
 
 
