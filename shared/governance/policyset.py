@@ -56,10 +56,13 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Soft:
-    """A workflow's budget may be overdrawn by ``max_overdraft`` micro-cents, inside a chain."""
+    """A workflow's budget may be overdrawn, inside a chain, by the lower of two bounds.
 
-    policy_id: str
+    ``max_overdraft`` is in micro-cents, ``max_percent`` a share of the cap; one that nobody gave is UNLIMITED.
+    """
+
     max_overdraft: int
+    max_percent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,21 +234,14 @@ def _settings(policies: Iterable[Active], name: str) -> list[int]:
 
 
 def _soft(policies: Iterable[Active]) -> Soft | None:
-    """Overdrafts are allowed where every budget is soft; the smallest one counts."""
+    """Overdrafts are allowed where every budget is soft; the smallest bounds count."""
     budgets = [policy for policy in _budgets(policies) if policy.key_id is None]
     if not budgets or not all(policy.is_soft for policy in budgets):
         return None
-    tightest = min(budgets, key=_overdraft)
-    return Soft(tightest.policy_id, _overdraft(tightest))
-
-
-def _overdraft(policy: Active) -> int:
-    """How far a budget may be overdrawn: the lower of an amount and a share of it, of those that are given."""
-    amount, percent = policy.config.get("max_overdraft_cents"), policy.config.get("max_overdraft_percent")
-    bounds = [] if amount is None else [micro(amount)]
-    if percent is not None:
-        bounds.append(int(_budget(policy) * percent / 100))
-    return min(bounds, default=0)
+    amounts, percents = _settings(budgets, "max_overdraft_cents"), _settings(budgets, "max_overdraft_percent")
+    if any(not policy.config.keys() & {"max_overdraft_cents", "max_overdraft_percent"} for policy in budgets):
+        amounts.append(0)
+    return Soft(min(map(micro, amounts), default=UNLIMITED), min(percents, default=UNLIMITED))
 
 
 def _block(policy: Active) -> Block:
