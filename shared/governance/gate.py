@@ -25,7 +25,6 @@ from shared.governance.recording import Recorder
 from shared.governance.refusals import Refused
 from shared.governance.reserving import OVERDRAFT, Attempt, Overdraft
 from shared.governance.standing import Standing, Standings
-from shared.governance.sweep import release_expired
 from shared.kit import json
 from shared.kit.errors import NotFound, Unavailable
 from shared.store.models.governance import Chain, Operation, Purse
@@ -252,6 +251,9 @@ class _Question:
         if self._released:
             return False
         self._released = True
+        # Only whoever runs out of money needs it.
+        from shared.governance.sweep import release_expired
+
         return release_expired(self._key.org_id, self._key.workflow_id) > 0
 
     # An operation that is known

@@ -9,20 +9,44 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.governance.alerts import Alerts
+    from shared.governance.aliases import Aliases
+    from shared.governance.audit import Audit
     from shared.governance.authentication import KeyAuthenticator
     from shared.governance.bindings import Bindings
     from shared.governance.chains import Chains
     from shared.governance.channels import AlertChannels
+    from shared.governance.control import ControlPlane
     from shared.governance.dashboard import Dashboard
     from shared.governance.deliveries import Deliveries
     from shared.governance.executing import Executing
+    from shared.governance.exports import Exports
     from shared.governance.gate import Gate
     from shared.governance.keys import ApiKeys
+    from shared.governance.notifications import Notifications
+    from shared.governance.outbox import Outbox
+    from shared.governance.ports import MailSender
+    from shared.governance.quota import Quotas
     from shared.governance.reservations import Reservations
+    from shared.governance.spend import Spend
+    from shared.governance.status import Statuses
     from shared.governance.sweep import GovernanceSweep
     from shared.governance.tracking import Tracking
     from shared.governance.workflows import Workflows
     from shared.kit.settings import Settings
+    from shared.outbound import OutboundClient
+    from shared.store.blobs import Blobs
+    from shared.vault import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """The ways out of governance, each built when first used."""
+
+    envelope: Callable[[], Envelope]
+    outbound: Callable[[], OutboundClient]
+    mail: Callable[[], MailSender]
+    blobs: Callable[[], Blobs]
+    control: Callable[[], ControlPlane]
 
 
 class Governance:
@@ -62,6 +86,13 @@ class Governance:
         return Workflows(self._settings, self.keys, self.bindings)
 
     @cached_property
+    def aliases(self) -> Aliases:
+        """Texts that clients use for workflows."""
+        from shared.governance.aliases import Aliases
+
+        return Aliases()
+
+    @cached_property
     def gate(self) -> Gate:
         """May this happen, and is there money for it."""
         from shared.governance.gate import Gate
@@ -92,10 +123,9 @@ class Governance:
     @cached_property
     def tracking(self) -> Tracking:
         """What calls came to, and what happened in them."""
-        from shared.governance.aliases import Aliases
         from shared.governance.tracking import Tracking
 
-        return Tracking(self._settings.settle_mode, Aliases().add)
+        return Tracking(self._settings.settle_mode, self.aliases.add)
 
     @cached_property
     def sweep(self) -> GovernanceSweep:
@@ -109,6 +139,27 @@ class Governance:
                 "event": lambda org_id, pk, sk: self.outbox.handle_due("event", org_id, pk, sk),
             }
         )
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The audit chains of orgs."""
+        from shared.governance.audit import Audit
+
+        return Audit()
+
+    @cached_property
+    def exports(self) -> Exports:
+        """Files of the audit chains."""
+        from shared.governance.exports import Exports
+
+        return Exports(self._root, self._outlets.blobs(), self._settings.public_url)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What happens, on its way to whoever follows it."""
+        from shared.governance.outbox import Outbox
+
+        return Outbox(self.audit, self.exports, control=self._outlets.control(), alerts=self.alerts)
 
     @cached_property
     def alerts(self) -> Alerts:

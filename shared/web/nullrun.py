@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from shared.governance.introspection import MAX_PROTOCOL, MIN_PROTOCOL
 from shared.governance.pages import Part
 from shared.kit.errors import InvalidRequest, Unprocessable
 from shared.web.answers import answer, fitting
@@ -72,3 +74,29 @@ def part_answer(name: str, part: Part[T], row: Callable[[T], dict[str, Any]], **
     goes_on = part.more or len(rows) < len(part.items)
     following = part.keys[len(rows) - 1] if goes_on and rows else None
     return answer({name: rows, "total": part.total, "next_cursor": following, **more})
+
+
+class ProtocolRefused(InvalidRequest):
+    """The client speaks another version of the protocol, or does not say which."""
+
+    def __init__(self, error_code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = error_code.lower()
+        self.body = {
+            "error": self.code, "code": error_code, "error_code": error_code, "message": message,
+            "error_message": message, "category": "infra", "retry_after_ms": None,
+            "details": {"error_code": error_code, "min_protocol_version": 2, "max_protocol_version": 4},
+        }  # fmt: skip
+
+
+def require_protocol(request: Request) -> None:
+    """Raise ProtocolRefused (400) unless ``X-NULLRUN-PROTOCOL`` is 2, 3 or 4, or absent, which stands for 4."""
+    given = request.headers.get("x-nullrun-protocol")
+    if given is None:
+        return
+    if not re.fullmatch(r"[0-9]{1,9}", given.strip()):
+        raise ProtocolRefused("PROTOCOL_HEADER_INVALID", "X-NULLRUN-PROTOCOL must be a whole number")
+    if int(given) < MIN_PROTOCOL:
+        raise ProtocolRefused("PROTOCOL_TOO_OLD", "This protocol is too old; update the client")
+    if int(given) > MAX_PROTOCOL:
+        raise ProtocolRefused("PROTOCOL_TOO_NEW", "The server does not speak this protocol yet; update the server")
