@@ -17,6 +17,7 @@ MODELS = "shared/store/models"
 CHECKED = ("shared", "functions")
 UNCHECKED = ("shared/store", "shared/kit")
 BEYOND_ORGS = {
+    "invites.token_pk": "a token is known before the org that it invites into",
     "identity": "accounts, sessions and orgs themselves exist before and beyond any org",
     "channels.connection_pk": "a connection is known by its id alone until its row tells the org",
     "channels.beat_pk": "the sweep keeps every connection alive, whosever it is, and sends none of an org's data",
