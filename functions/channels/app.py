@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.channels.protocol import Handshake, admit, begin, disconnect, receive
+from functions.channels.handshake import Handshake
+from functions.channels.protocol import admit, begin, disconnect, receive
 from shared.adapters.aws.observability import observed
 from shared.kit import json
 from shared.kit.errors import SignalboxError
@@ -41,17 +42,7 @@ def _connect(event: Event, connection_id: str) -> Event:
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     path = query.get(PATH_PARAMETER, "")
     try:
-        begin(
-            admit(
-                Handshake(
-                    connection_id=connection_id,
-                    path=path,
-                    authorization=headers.get("authorization"),
-                    token=query.get("token"),
-                    org=headers.get("x-signalbox-org"),
-                )
-            )
-        )
+        begin(admit(Handshake(connection_id, path, headers, query)))
     except SignalboxError as error:
         return _refusal(path, error)
     except Exception:

@@ -1,47 +1,33 @@
-"""FlowRunner's two WebSockets, whatever carries them: who may connect, and what their messages mean.
+"""WebSockets, whatever carries them: who may connect, and what their messages mean.
 
-``/ws/executions/{id}`` only sends; ``/api/v1/ws`` takes subscribe, unsubscribe and ping. Only ``pong`` and errors
-are sent from here: a subscription stores a row, and the relay sends from there on.
+FlowRunner's ``/ws/executions/{id}`` only sends; ``/api/v1/ws`` takes subscribe, unsubscribe and ping; NullRun's
+``/ws/control/{org_id}`` has a module of its own. Only answers to messages are sent from here: a connection or a
+subscription stores a row, and the relay sends from there on.
 Source: FlowRunner API Reference, WebSocket API; docs/rulings.md#websockets.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
+from functions.channels import control
+from functions.channels.handshake import Admission, Handshake
 from shared.composition import services
 from shared.dialects.flowrunner.readers import PAGE, SUBSCRIPTION
-from shared.identity.principal import Principal, system_principal
+from shared.governance.authentication import KeyRefused
+from shared.governance.control import CONTROL
+from shared.identity.principal import system_principal
 from shared.kit import clock, json
 from shared.kit.errors import NotFound, SignalboxError
-from shared.push import Connection, Gone, execution_channel
+from shared.push import Connection, execution_channel
 from shared.store.models.channels import connection_pk
 
 _PAGE_PATH = re.compile(r"/ws/executions/([^/]{1,128})")
 _SUBSCRIPTION_PATH = "/api/v1/ws"
+_CONTROL_PATH = re.compile(r"/ws/control/([^/]{1,128})")
 LARGEST_MESSAGE = 16 * 1024
 """Bytes of a client's message; the largest meaningful one is far smaller."""
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """What a client asks for. ``token`` is the query's, for browsers, which cannot set the header."""
-
-    connection_id: str
-    path: str
-    authorization: str | None
-    token: str | None
-    org: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A handshake that was granted; ``execution_id`` is what the connection hears from the start."""
-
-    connection: Connection
-    execution_id: str | None
 
 
 def admit(handshake: Handshake) -> Admission:
@@ -49,41 +35,51 @@ def admit(handshake: Handshake) -> Admission:
 
     Raises NotFound (path, execution, another tenant's), Unauthorized, Forbidden.
     """
+    governed = _CONTROL_PATH.fullmatch(handshake.path)
+    if governed is not None:
+        return control.admit(handshake, governed[1])
     page = _PAGE_PATH.fullmatch(handshake.path)
     if page is None and handshake.path != _SUBSCRIPTION_PATH:
         raise NotFound("There is nothing at this path")
-    principal = _caller(handshake)
+    principal = handshake.person(handshake.headers.get("x-signalbox-org"))
     execution_id = services().engine.get(principal, page[1]).id if page is not None else None
     connection = Connection(
         connection_pk(handshake.connection_id), "connection", connection_id=handshake.connection_id,
         org_id=principal.org_id, account_id=principal.account_id, protocol=PAGE if page is not None else SUBSCRIPTION,
         connected_ms=clock.now_ms(),
     )  # fmt: skip
-    return Admission(connection, execution_id)
-
-
-def _caller(handshake: Handshake) -> Principal:
-    authorization = handshake.authorization
-    if not authorization and handshake.token:
-        authorization = f"Bearer {handshake.token}"
-    return services().identity.authenticator.authenticate(authorization, org=handshake.org)
+    return Admission(connection, None if execution_id is None else execution_channel(execution_id))
 
 
 def begin(admission: Admission) -> None:
-    """Store an admitted connection; from here on the relay sends to it."""
-    connections = services().connections
-    connections.open(admission.connection)
-    if admission.execution_id is not None:
-        connections.listen(admission.connection, execution_channel(admission.execution_id), PAGE)
+    """Store an admitted connection; from here on the relay sends to it.
+
+    Raises KeyRefused, with nothing stored, when the key was revoked since it was admitted.
+    """
+    connections, connection = services().connections, admission.connection
+    connections.open(connection)
+    if admission.channel is not None:
+        connections.listen(connection, admission.channel, connection.protocol)
+    if admission.api_key is not None:
+        try:
+            control.confirm(admission.api_key)
+        except KeyRefused:
+            connections.close(connection.connection_id)
+            raise
 
 
 def receive(connection_id: str, text: str) -> None:
     """Act on a client's message. What is wrong with it is answered on the socket."""
     connection = services().connections.get(connection_id)
-    if connection is None or connection.protocol != SUBSCRIPTION:
+    if connection is None:
+        return
+    if connection.protocol == CONTROL:
+        control.receive(connection, _message(text))
+        return
+    if connection.protocol != SUBSCRIPTION:
         return
     try:
-        _act(connection, _message(text))
+        _act(connection, _message(text) or {})
     except SignalboxError as error:
         _reply(connection, {"type": "error", "message": error.message})
 
@@ -93,12 +89,12 @@ def disconnect(connection_id: str) -> None:
     services().connections.close(connection_id)
 
 
-def _message(text: str) -> dict[str, Any]:
+def _message(text: str) -> dict[str, Any] | None:
     try:
         message = json.loads(text) if len(text) <= LARGEST_MESSAGE else None
     except (ValueError, RecursionError):
         message = None
-    return message if isinstance(message, dict) else {}
+    return message if isinstance(message, dict) else None
 
 
 def _act(connection: Connection, message: dict[str, Any]) -> None:
@@ -128,8 +124,4 @@ def _subscribe(connection: Connection, execution_id: str, *, wanted: bool) -> No
 
 
 def _reply(connection: Connection, message: dict[str, Any]) -> None:
-    stamped = {**message, "timestamp": clock.rfc3339(clock.now_ms())}
-    try:
-        services().sender.send(connection.connection_id, json.dumps(stamped))
-    except Gone:
-        services().connections.close(connection.connection_id)
+    control.reply(connection, json.dumps({**message, "timestamp": clock.rfc3339(clock.now_ms())}))

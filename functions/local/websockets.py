@@ -9,11 +9,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from functions.channels.protocol import Handshake, admit, begin, disconnect, receive
+from functions.channels.handshake import Handshake
+from functions.channels.protocol import admit, begin, disconnect, receive
 from shared.adapters.embedded.sockets import TRY_AGAIN_LATER, Socket, Sockets
 from shared.kit import ids
-from shared.kit.errors import SignalboxError
+from shared.kit.errors import SignalboxError, Unauthorized
 from shared.kit.logging import logger
+from shared.push import POLICY_VIOLATION
 from shared.web.errors import error_response, unexpected
 
 log = logger("channels")
@@ -29,13 +31,7 @@ def websocket_routes(sockets: Sockets) -> list[WebSocketRoute]:
 
 
 async def _serve(websocket: WebSocket, sockets: Sockets) -> None:
-    handshake = Handshake(
-        connection_id=ids.uuid4(),
-        path=websocket.scope["path"],
-        authorization=websocket.headers.get("authorization"),
-        token=websocket.query_params.get("token"),
-        org=websocket.headers.get("x-signalbox-org"),
-    )
+    handshake = Handshake(ids.uuid4(), websocket.scope["path"], websocket.headers, websocket.query_params)
     try:
         admission = await run_in_threadpool(admit, handshake)
     except SignalboxError as error:
@@ -49,12 +45,13 @@ async def _serve(websocket: WebSocket, sockets: Sockets) -> None:
     socket = sockets.add(handshake.connection_id, websocket)
     try:
         await run_in_threadpool(begin, admission)
-        await _until_closed(websocket, socket)
+        await _until_closed(websocket, socket, stays=admission.stays)
     except SignalboxError as error:
         log.warning("connection ended by the server", extra={"reason": str(error)})
+        code = POLICY_VIOLATION if isinstance(error, Unauthorized) else TRY_AGAIN_LATER
         # The client may be gone as well.
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-            await websocket.close(TRY_AGAIN_LATER, error.message)
+            await websocket.close(code, error.message)
     finally:
         sockets.remove(handshake.connection_id)
         await run_in_threadpool(_forget, handshake.connection_id)
@@ -73,9 +70,9 @@ async def _refuse(websocket: WebSocket, error: SignalboxError) -> None:
     await websocket.send_denial_response(error_response(websocket.scope["path"], error))
 
 
-async def _until_closed(websocket: WebSocket, socket: Socket) -> None:
+async def _until_closed(websocket: WebSocket, socket: Socket, *, stays: bool) -> None:
     writer = asyncio.create_task(socket.write())
-    reader = asyncio.create_task(_read(websocket, socket.connection_id))
+    reader = asyncio.create_task(_read(websocket, socket.connection_id, stays=stays))
     try:
         await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -86,9 +83,14 @@ async def _until_closed(websocket: WebSocket, socket: Socket) -> None:
                 await task
 
 
-async def _read(websocket: WebSocket, connection_id: str) -> None:
+async def _read(websocket: WebSocket, connection_id: str, *, stays: bool) -> None:
     while True:
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
             return
-        await run_in_threadpool(receive, connection_id, message.get("text") or "")
+        try:
+            await run_in_threadpool(receive, connection_id, message.get("text") or "")
+        except SignalboxError as error:
+            if not stays:
+                raise
+            log.warning("message lost", extra={"connection_id": connection_id, "reason": str(error)})
