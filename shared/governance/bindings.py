@@ -9,15 +9,13 @@ from collections.abc import Sequence
 
 from shared.governance.events import Actor, Fact, add_event
 from shared.governance.states import KILLED
-from shared.governance.workflow_views import workflow_record
+from shared.governance.workflow_views import is_id, workflow_record
 from shared.identity.principal import Principal
 from shared.kit import clock
 from shared.kit.errors import Conflict, NotFound
 from shared.store.models.governance import Purse, purse_pk
 from shared.store.models.policies import Binding, bindings_pk
 from shared.store.transaction import ConditionFailed, Transaction, read
-
-MAX_ID = 256
 
 
 class Bindings:
@@ -87,7 +85,7 @@ class Bindings:
         return [binding for binding in found if binding.workflow_id == workflow_id]
 
     def _read(self, org_id: str, definition_id: str) -> Binding | None:
-        return read(Binding, bindings_pk(org_id), definition_id) if 0 < len(definition_id) <= MAX_ID else None
+        return read(Binding, bindings_pk(org_id), definition_id) if is_id(definition_id) else None
 
 
 def _fact(action: str, workflow_id: str, definition_id: str) -> Fact:

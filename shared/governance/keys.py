@@ -21,7 +21,7 @@ from shared.governance.purses import purse_key
 from shared.governance.signatures import PREFIX_CHARACTERS, fingerprint, new_key, new_salt, secret_of
 from shared.governance.states import KILLED
 from shared.governance.touches import Touches
-from shared.governance.workflow_views import workflow_record
+from shared.governance.workflow_views import is_id, workflow_record
 from shared.kit import clock, ids, json
 from shared.kit.errors import Conflict, NotFound, Unavailable
 from shared.store.models.governance import (
@@ -222,7 +222,7 @@ class ApiKeys:
         self._touches.touch(org_id, key_id)
 
     def _read(self, org_id: str, key_id: str) -> ApiKey:
-        record = read(ApiKey, keys_pk(org_id), key_id)
+        record = read(ApiKey, keys_pk(org_id), key_id) if is_id(key_id) else None
         if record is None:
             raise NotFound("There is no such API key")
         return record

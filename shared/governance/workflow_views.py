@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from shared.governance.money import cents, period_of
@@ -10,6 +11,8 @@ from shared.kit import clock
 from shared.kit.errors import NotFound
 from shared.store.models.governance import Purse, Workflow, workflows_pk
 from shared.store.transaction import read
+
+_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,14 @@ class WorkflowView:
     updated_ms: int
 
 
+def is_id(text: str) -> bool:
+    """Whether something can have this id: no other text is looked up."""
+    return _ID.fullmatch(text) is not None
+
+
 def workflow_record(org_id: str, workflow_id: str) -> Workflow:
     """The record of a workflow that was not deleted. Raises NotFound."""
-    record = read(Workflow, workflows_pk(org_id), workflow_id)
+    record = read(Workflow, workflows_pk(org_id), workflow_id) if is_id(workflow_id) else None
     if record is None or record.deleted:
         raise NotFound("There is no such workflow")
     return record

@@ -18,7 +18,7 @@ from shared.governance.policyset import active, read_policies, workflow_cap
 from shared.governance.purses import capped, new_purse, purse_key
 from shared.governance.states import EVENTS, Change, next_state
 from shared.governance.workflow_forms import Draft, checked_changes, checked_draft, checked_reason
-from shared.governance.workflow_views import WorkflowView, view_of, workflow_record
+from shared.governance.workflow_views import WorkflowView, is_id, view_of, workflow_record
 from shared.identity.principal import Principal, system_principal
 from shared.kit import clock, ids
 from shared.kit.errors import Conflict, NotFound, Unavailable
@@ -79,6 +79,8 @@ class Workflows:
         return views
 
     def _both(self, org_id: str, workflow_id: str) -> tuple[Workflow, Purse]:
+        if not is_id(workflow_id):
+            raise NotFound("There is no such workflow")
         record, purse = read_each(
             (Workflow, workflows_pk(org_id), workflow_id), (Purse, purse_pk(org_id, workflow_id), "purse")
         )
