@@ -12,16 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
-from shared.governance.frames import (
-    KEY_REVOKED,
-    STATE_CHANGE,
-    Frame,
-    aliases,
-    copies,
-    initial_states,
-    signed,
-    state_entry,
-)
+from shared.governance.aliases import aliases_of
+from shared.governance.frames import KEY_REVOKED, STATE_CHANGE, Frame, copies, initial_states, signed, state_entry
 from shared.kit import clock, crypto, json
 from shared.kit.errors import SignalboxError, Unavailable
 from shared.kit.logging import logger
@@ -184,7 +176,7 @@ class _Texts:
     def _aliases_of(self, workflow_id: str) -> list[str]:
         if workflow_id not in self._aliases:
             workflow = read(Workflow, workflows_pk(self._org_id), workflow_id)
-            self._aliases[workflow_id] = [] if workflow is None else aliases(workflow)
+            self._aliases[workflow_id] = [] if workflow is None else aliases_of(workflow)
         return self._aliases[workflow_id]
 
 
@@ -212,4 +204,4 @@ def _states(listener: Listener) -> Iterator[Frame]:
                 entry = state_entry(
                     workflow.workflow_id, purse.state, int(purse.state_version), purse.state_reason, int(purse.state_ms)
                 )
-                yield from copies(entry, aliases(workflow) if own else ())
+                yield from copies(entry, aliases_of(workflow) if own else ())

@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeAlias
 
 from shared.governance.signatures import sign
 from shared.kit import json
-from shared.store.models.governance import Workflow
 
 Frame: TypeAlias = Mapping[str, Any]
 
@@ -61,12 +60,6 @@ def state_entry(workflow_id: str, state: str, version: int, reason: str | None, 
         "workflow_id": workflow_id, "state": state, "version": int(version), "reason": reason,
         "updated_at": int(updated_ms) // 1000,
     }  # fmt: skip
-
-
-def aliases(workflow: Workflow) -> list[str]:
-    """The texts under which a workflow's own processes may ask for it, beside its id."""
-    texts = [workflow.name, workflow.external_id or "", *json.loads(workflow.aliases)]
-    return list(dict.fromkeys(text for text in texts if text and text != workflow.workflow_id))
 
 
 def copies(entry: Frame, texts: Iterable[str]) -> Iterator[Frame]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.governance.authentication import SCOPES
 from shared.governance.events import Actor, Fact, add_event
+from shared.governance.frames import key_revoked
 from shared.governance.key_forms import NewKey, checked_key
 from shared.governance.limits import claim
 from shared.governance.orgsettings import org_settings
@@ -208,7 +209,8 @@ class ApiKeys:
         tx.update(record, [ApiKey.revoked_ms.set(clock.now_ms())], ApiKey.revoked_ms.does_not_exist(), "key")
         purse = purse_key(record.org_id, record.workflow_id)
         tx.update(purse, [Purse.key_versions[record.key_id].remove()], Purse.pk.exists(), "purse")
-        add_event(tx, record.org_id, Actor.of(principal), _fact("api_key.revoked", record, _told(record)))
+        fact = _fact("api_key.revoked", record, _told(record), key_revoked(record.key_id))
+        add_event(tx, record.org_id, Actor.of(principal), fact)
         try:
             tx.commit()
         except ConditionFailed as failed:
