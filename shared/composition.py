@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from shared.engine.service import Engine
     from shared.engine.sweep import Sweep
     from shared.governance.control import ControlPlane
+    from shared.governance.ports import MailSender
     from shared.governance.services import Governance
-    from shared.identity import Departure, Identity
+    from shared.identity import Identity
     from shared.outbound import OutboundClient
-    from shared.push import Connections, Reader, Relay, Sender
+    from shared.push import Connections, Relay, Sender
     from shared.store.blobs import Blobs
     from shared.store.embedded import EmbeddedEngine
     from shared.vault import Envelope, KeyRing, Secrets
@@ -97,34 +98,10 @@ class Services:
     @cached_property
     def identity(self) -> Identity:
         """Accounts, sessions and who is calling."""
-        from shared.identity import Identity, IdentityOptions
+        from shared.assembly import identity_of
 
         _ = self.store
-        chosen = self.settings
-        options = IdentityOptions(
-            open_signup=chosen.open_signup,
-            bootstrap_token=self._bootstrap_token,
-            token_hours=chosen.token_hours,
-            lockout_failures=chosen.lockout_failures,
-            lockout_seconds=chosen.lockout_seconds,
-        )
-        identity = Identity.build(self.root_secret, options)
-        # In this order: nothing starts any more, then nothing runs, then what it ran with may go.
-        identity.add_cleanup(self._forget_executions)
-        identity.add_cleanup(lambda departure: self.catalog.forget(departure))
-        identity.add_cleanup(lambda departure: self.secrets.forget(departure))
-        identity.add_cleanup(lambda departure: self.keyvalues.forget(departure))
-        identity.add_cleanup(lambda departure: self.operations.forget(departure))
-        return identity
-
-    def _forget_executions(self, departure: Departure) -> None:
-        from shared.engine.departure import cancel_executions, forget_executions
-        from shared.engine.schedules import forget_schedules
-        from shared.identity import memberships
-
-        forget_schedules(departure, [member.org_id for member in memberships(departure.account_id)])
-        cancel_executions(self.engine, departure)
-        forget_executions(self.blobs, departure)
+        return identity_of(self)
 
     @cached_property
     def governance(self) -> Governance:
@@ -132,10 +109,13 @@ class Services:
         from shared.governance.services import Governance, Outlets
 
         _ = self.store
-        outlets = Outlets(lambda: self.envelope, lambda: self.outbound, lambda: self.mail)
+        outlets = Outlets(
+            lambda: self.envelope, lambda: self.outbound, lambda: self.mail, lambda: self.blobs, lambda: self.control
+        )  # fmt: skip
         return Governance(self.root_secret, self.settings, outlets)
 
-    def _bootstrap_token(self) -> str | None:
+    def bootstrap_token(self) -> str | None:
+        """What the first sign-up must bring; None where nothing is asked for."""
         if not self.settings.bootstrap_secret:
             return None
         from shared.adapters.aws.keys import secret_text
@@ -233,6 +213,13 @@ class Services:
 
         return CronSchedules(self.catalog, self.engine, role_in)
 
+    @cached_property
+    def mail(self) -> MailSender:
+        """The way to people's mailboxes: a mail server where one is set, else SES, or a folder."""
+        from shared.adapters.mail import mail_sender
+
+        return mail_sender(self.settings)
+
     # Executions
 
     @cached_property
@@ -277,24 +264,9 @@ class Services:
     @cached_property
     def advancer(self) -> Advancer:
         """Runs executions, one lease at a time."""
-        from shared.engine.advance import Advancer
-        from shared.engine.attempt import Attempts
-        from shared.engine.interpreter import Limits
-        from shared.engine.ports import AllowEverything
-        from shared.vault import AccountSecrets
+        from shared.assembly import advancer_of
 
-        stopping = (lambda: self.embedded_driver.stopping) if self.settings.adapter == "embedded" else (lambda: False)
-        return Advancer(
-            repository=self.repository,
-            programs=self.catalog,
-            secrets=AccountSecrets(self.secrets),
-            attempts=Attempts(self.kinds, self.kind_services, stopping),
-            governance=AllowEverything(),
-            driver=self.driver,
-            heart=self.heart,
-            workers=self.workers.mailbox,
-            limits=Limits(slice_s=self.settings.slice_seconds, max_visits=self.settings.max_visits),
-        )
+        return advancer_of(self)
 
     @cached_property
     def engine(self) -> Engine:
@@ -354,21 +326,10 @@ class Services:
 
     @cached_property
     def relay(self) -> Relay:
-        """From the change stream to listeners and, on AWS, to executions that must wake."""
-        from shared.dialects.flowrunner.readers import PAGE, SUBSCRIPTION, PageReader, SubscriptionReader
-        from shared.governance.control import CONTROL, ControlReader
-        from shared.push import Relay
+        """From the change stream to listeners, to who follows governance and, on AWS, to executions that must wake."""
+        from shared.assembly import relay_of
 
-        readers: dict[str, Reader] = {
-            PAGE: PageReader(self.engine), SUBSCRIPTION: SubscriptionReader(self.engine), CONTROL: ControlReader()
-        }  # fmt: skip
-        if self.settings.adapter == "embedded":
-            # A wake-up that a crash swallowed is found by the restart, which begins every live execution again.
-            return Relay(self.connections, self.sender, readers)
-        from shared.engine.wakeups import WakeUps
-
-        wake_ups = WakeUps(self.repository, self.driver)
-        return Relay(self.connections, self.sender, readers, young_ms=self._young_ms, others=[wake_ups])
+        return relay_of(self)
 
     # The one-machine system
 

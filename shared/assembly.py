@@ -1,0 +1,88 @@
+"""How the parts that need many others are put together; each is loaded by :mod:`shared.composition` when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.composition import Services
+    from shared.engine.advance import Advancer
+    from shared.identity import Departure, Identity
+    from shared.push import Reader, Relay
+
+
+def identity_of(parts: Services) -> Identity:
+    """Identity, which tells the other domains when an account leaves."""
+    from shared.identity import Identity, IdentityOptions
+
+    chosen = parts.settings
+    options = IdentityOptions(
+        open_signup=chosen.open_signup,
+        bootstrap_token=parts.bootstrap_token,
+        token_hours=chosen.token_hours,
+        lockout_failures=chosen.lockout_failures,
+        lockout_seconds=chosen.lockout_seconds,
+    )
+    identity = Identity.build(parts.root_secret, options)
+    # In this order: nothing starts any more, then nothing runs, then what it ran with may go.
+    identity.add_cleanup(lambda departure: _forget_executions(parts, departure))
+    identity.add_cleanup(lambda departure: parts.catalog.forget(departure))
+    identity.add_cleanup(lambda departure: parts.secrets.forget(departure))
+    identity.add_cleanup(lambda departure: parts.keyvalues.forget(departure))
+    identity.add_cleanup(lambda departure: parts.operations.forget(departure))
+    return identity
+
+
+def _forget_executions(parts: Services, departure: Departure) -> None:
+    from shared.engine import departure as leaving
+    from shared.engine.schedules import forget_schedules
+    from shared.identity import memberships
+
+    forget_schedules(departure, [member.org_id for member in memberships(departure.account_id)])
+    leaving.cancel_executions(parts.engine, departure)
+    leaving.forget_executions(parts.blobs, departure)
+
+
+def advancer_of(parts: Services) -> Advancer:
+    """What runs executions, with everything it runs them with."""
+    from shared.engine.advance import Advancer
+    from shared.engine.attempt import Attempts
+    from shared.engine.interpreter import Limits
+    from shared.engine.ports import AllowEverything
+    from shared.vault import AccountSecrets
+
+    chosen = parts.settings
+    stopping = (lambda: parts.embedded_driver.stopping) if chosen.adapter == "embedded" else (lambda: False)
+    return Advancer(
+        repository=parts.repository,
+        programs=parts.catalog,
+        secrets=AccountSecrets(parts.secrets),
+        attempts=Attempts(parts.kinds, parts.kind_services, stopping),
+        governance=AllowEverything(),
+        driver=parts.driver,
+        heart=parts.heart,
+        workers=parts.workers.mailbox,
+        limits=Limits(slice_s=chosen.slice_seconds, max_visits=chosen.max_visits),
+    )
+
+
+def relay_of(parts: Services) -> Relay:
+    """From the change stream to listeners, to who follows governance and, on AWS, to executions that must wake."""
+    from shared.dialects.flowrunner.readers import PAGE, SUBSCRIPTION, PageReader, SubscriptionReader
+    from shared.governance.control import CONTROL, ControlReader
+    from shared.push import Relay
+
+    readers: dict[str, Reader] = {
+        PAGE: PageReader(parts.engine), SUBSCRIPTION: SubscriptionReader(parts.engine), CONTROL: ControlReader()
+    }  # fmt: skip
+    followers = [parts.governance.outbox]
+    if parts.settings.adapter == "embedded":
+        # A wake-up that a crash swallowed is found by the restart, which begins every live execution again.
+        return Relay(parts.connections, parts.sender, readers, followers=followers)
+    from shared.adapters.aws.websockets import YOUNG_MS
+    from shared.engine.wakeups import WakeUps
+
+    wake_ups = WakeUps(parts.repository, parts.driver)
+    return Relay(
+        parts.connections, parts.sender, readers, young_ms=YOUNG_MS, others=[wake_ups], followers=followers
+    )  # fmt: skip
