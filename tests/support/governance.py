@@ -47,7 +47,9 @@ class Governed:
         """A signed POST; further ``headers`` have underscores for dashes."""
         raw = body if isinstance(body, bytes) else json.dumpb(body)
         more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return call(handler, "POST", path, headers={"content-type": "application/json"} | self.signed(raw) | more, raw=raw)
+        return call(
+            handler, "POST", path, headers={"content-type": "application/json"} | self.signed(raw) | more, raw=raw
+        )
 
     def gate(self, handler: Handler, **fields: Any) -> Answer:
         """A gate call of the SDK's shape."""
@@ -57,7 +59,9 @@ class Governed:
 
 def owner(org_id: str = DEFAULT_ORG_ID) -> Principal:
     """An owner of an org, as its session would have it."""
-    return Principal(kind="session", org_id=org_id, account_id="0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7", username="ada", role="owner")
+    return Principal(
+        kind="session", org_id=org_id, account_id="0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7", username="ada", role="owner"
+    )
 
 
 def govern(
@@ -68,5 +72,5 @@ def govern(
     services.identity.prepare()
     governance, principal = services.governance, owner(org_id)
     workflow = governance.workflows.create(principal, Draft(name=name, budget_cents=budget_cents))
-    minted = governance.keys.mint(principal, NewKey(name="prod", workflow_id=workflow.workflow_id, scopes=scopes))
-    return Governed(org_id, workflow.workflow_id, minted.view.key_id, minted.key, minted.secret)
+    minted = governance.keys.mint(principal, NewKey(name="prod", workflow_id=workflow.id, scopes=scopes))
+    return Governed(org_id, workflow.id, minted.view.id, minted.key, minted.secret)

@@ -7,9 +7,10 @@ import pytest
 from functions.gate.app import handler
 from shared.composition import Services
 from shared.governance.money import MICRO
+from shared.governance.operations import find_operation
 from shared.kit import ids
 from shared.store.models.governance import Operation
-from shared.governance.operations import find_operation
+from tests.support.apigw import call
 from tests.support.governance import Governed, govern, owner
 from tests.support.time import HeldClock
 
@@ -136,11 +137,15 @@ def test_a_lowered_budget_bites_at_once(services: Services, bot: Governed) -> No
 
 def test_a_new_period_has_its_own_money(held: HeldClock, bot: Governed) -> None:
     """The month after, the budget is there again but for what is still reserved."""
+    held.advance(31 * 24 * 3600 - 60)
     for _ in range(10):
-        bot.gate(handler)
-    held.advance(32 * 24 * 3600)
+        assert bot.gate(handler).status == 200
+    before = bot.purse.period_start_ms
+    held.advance(120)
+    assert bot.gate(handler).status == 402
+    held.advance(300)
     assert bot.gate(handler).status == 200
-    assert bot.purse.spent == 0
+    assert (bot.purse.spent, bot.purse.period_start_ms > before) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +189,6 @@ def test_the_signature_is_checked_over_the_bytes(bot: Governed) -> None:
     """A body that means the same but was written differently does not verify."""
     raw = b'{"organization_id":"local","estimated_tokens":1}'
     headers = bot.signed(raw) | {"content-type": "application/json"}
-    from tests.support.apigw import call
-
     assert call(handler, "POST", "/api/v1/gate", headers=headers, raw=raw).status == 200
     answer = call(handler, "POST", "/api/v1/gate", headers=headers, raw=raw.replace(b":", b": "))
     assert (answer.status, answer.body["error_code"]) == (401, "HMAC_MISMATCH")
@@ -198,11 +201,9 @@ def test_a_repeated_signature_is_accepted(bot: Governed) -> None:
     assert bot.purse.reserved == MICRO
 
 
-@pytest.mark.parametrize("distance", [-301, 301, -10**6])
+@pytest.mark.parametrize("distance", [-301, 301, -(10**6)])
 def test_a_stale_signature_is_refused(held: HeldClock, bot: Governed, distance: int) -> None:
     """401 HMAC_TIMESTAMP_SKEW beyond five minutes, before or after."""
-    from tests.support.apigw import call
-
     raw = b'{"organization_id":"local"}'
     headers = bot.signed(raw, at_s=held.now_ms() // 1000 + distance)
     answer = call(handler, "POST", "/api/v1/gate", headers=headers, raw=raw)
