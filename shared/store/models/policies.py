@@ -3,6 +3,7 @@
 <org>#policies / <policy>       a policy
 <org>#rules / <rule>            an approval rule
 <org>#approvals / <approval>    an approval that was asked for
+<org>#pending / count           how many of them wait for a decision
 <org>#bindings / <definition>   the workflow that governs a definition's executions
 """
 
@@ -27,6 +28,11 @@ def rules_pk(org_id: str) -> str:
 def approvals_pk(org_id: str) -> str:
     """Partition key of the org's approval requests; their ids sort by time."""
     return f"{org_id}#approvals"
+
+
+def pending_pk(org_id: str) -> str:
+    """Partition key of the count of the org's approvals that wait for a decision."""
+    return f"{org_id}#pending"
 
 
 def bindings_pk(org_id: str) -> str:
@@ -84,7 +90,10 @@ class Rule(Record):
 
 
 class Approval(Record):
-    """A question put to people. ``status``: PENDING, APPROVED, DENIED, EXPIRED, CONSUMED, REVOKED."""
+    """A question put to people. ``status``: PENDING, APPROVED, DENIED, EXPIRED, CONSUMED, REVOKED.
+
+    ``consumed_ms`` is when the asking client went on, ``used_ms`` when execute let the action happen.
+    """
 
     class Meta(GovernanceMeta):
         pass
@@ -107,6 +116,8 @@ class Approval(Record):
     note = UnicodeAttribute(null=True)
     decided_by = UnicodeAttribute(null=True)
     decided_ms = NumberAttribute(null=True)
+    consumed_ms = NumberAttribute(null=True)
+    used_ms = NumberAttribute(null=True)
     pushes = NumberAttribute(default=0)
     flow_execution_id = UnicodeAttribute(null=True)
     created_ms = NumberAttribute()
@@ -114,6 +125,17 @@ class Approval(Record):
     due_shard = UnicodeAttribute(null=True)
     due_ms = NumberAttribute(null=True)
     due = DueIndex()
+
+
+class PendingApprovals(Record):
+    """How many approvals of an org are PENDING; moved together with each of them."""
+
+    class Meta(GovernanceMeta):
+        pass
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True, default="count")
+    pending = NumberAttribute()
 
 
 class Binding(Record):
