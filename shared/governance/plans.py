@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from shared.kit.errors import TooManyRequests, Unprocessable
+from shared.kit.errors import Forbidden, TooManyRequests, Unprocessable
 
 UNLIMITED = -1
 """A limit that is none."""
@@ -103,4 +103,16 @@ class SeatLimitExceeded(TooManyRequests):
             "an invite, or choose a larger plan",
             retry_after=_SEATS_RETRY_S,
             details={"resource": "seats", "current": current, "limit": limit, "upgrade_url": _UPGRADE_PATH},
+        )
+
+
+class PlanFeatureMissing(Forbidden):
+    """The plan does not have something."""
+
+    code = "plan_feature_missing"
+
+    def __init__(self, chosen: Plan, feature: Feature) -> None:
+        super().__init__(
+            f"The plan {chosen.name} has no {feature.replace('_', ' ')}; choose a larger plan",
+            details={"feature": feature, "plan": chosen.id, "upgrade_url": _UPGRADE_PATH},
         )
