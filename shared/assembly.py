@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shared.composition import Services
     from shared.engine.advance import Advancer
+    from shared.governance.executions import FlowRuns
+    from shared.governance.services import Governance
     from shared.identity import Departure, Identity
     from shared.push import Reader, Relay
 
@@ -41,6 +43,27 @@ def _forget_executions(parts: Services, departure: Departure) -> None:
     forget_schedules(departure, [member.org_id for member in memberships(departure.account_id)])
     leaving.cancel_executions(parts.engine, departure)
     leaving.forget_executions(parts.blobs, departure)
+
+
+def governance_of(parts: Services) -> Governance:
+    """Governance, with the ways it acts on the outside."""
+    from shared.governance.services import Governance, Outlets
+
+    outlets = Outlets(
+        envelope=lambda: parts.envelope,
+        outbound=lambda: parts.outbound,
+        mail=lambda: parts.mail,
+        blobs=lambda: parts.blobs,
+        control=lambda: parts.control,
+        flows=lambda: _flow_runs(parts),
+    )
+    return Governance(parts.root_secret, parts.settings, outlets)
+
+
+def _flow_runs(parts: Services) -> FlowRuns:
+    from shared.governance.flowruns import EngineFlowRuns
+
+    return EngineFlowRuns(parts.engine)
 
 
 def advancer_of(parts: Services) -> Advancer:

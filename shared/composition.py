@@ -106,13 +106,10 @@ class Services:
     @cached_property
     def governance(self) -> Governance:
         """Governing agents: keys, gate, budgets, policies."""
-        from shared.governance.services import Governance, Outlets
+        from shared.assembly import governance_of
 
         _ = self.store
-        outlets = Outlets(
-            lambda: self.envelope, lambda: self.outbound, lambda: self.mail, lambda: self.blobs, lambda: self.control
-        )  # fmt: skip
-        return Governance(self.root_secret, self.settings, outlets)
+        return governance_of(self)
 
     def bootstrap_token(self) -> str | None:
         """What the first sign-up must bring; None where nothing is asked for."""

@@ -33,6 +33,9 @@ _NUMBER = re.compile(r"[0-9]{1,19}")
 
 _ENDED = "the execution has already ended"
 
+_PAGE = 100
+"""Rows read in one request by who may stop at any."""
+
 _NUMBERS = 5
 """How many numbers are tried for a new execution; two of the same millisecond may be alike."""
 
@@ -146,6 +149,12 @@ class Engine:
             found = iter(Summary.by_org.query(principal.org_id, filter_condition=keep))
         rows = [row for position, row in zip(range(offset + limit), found, strict=False) if position >= offset]
         return Page([ExecutionView.of(row) for row in rows], total, limit, offset)
+
+    def newest(self, principal: Principal, *, before: str | None = None) -> Iterator[ExecutionView]:
+        """Executions of the org whose ids lie before one, newest first, without input and result; read as asked for."""
+        older = None if before is None else Summary.listed_at < before
+        for row in Summary.by_org.query(principal.org_id, older, scan_index_forward=False, page_size=_PAGE):
+            yield ExecutionView.of(row)
 
     def facts(self, principal: Principal, execution_id: str, *, after: int = -1) -> Sequence[tuple[int, Fact]]:
         """(index, fact) beyond ``after``, in order, large values loaded. Raises NotFound."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.governance.dashboard import Dashboard
     from shared.governance.deliveries import Deliveries
     from shared.governance.executing import Executing
+    from shared.governance.executions import Executions, FlowRuns
     from shared.governance.exports import Exports
     from shared.governance.gate import Gate
     from shared.governance.keys import ApiKeys
@@ -47,6 +48,7 @@ class Outlets:
     mail: Callable[[], MailSender]
     blobs: Callable[[], Blobs]
     control: Callable[[], ControlPlane]
+    flows: Callable[[], FlowRuns]
 
 
 class Governance:
@@ -153,6 +155,13 @@ class Governance:
         from shared.governance.exports import Exports
 
         return Exports(self._root, self._outlets.blobs(), self._settings.public_url)
+
+    @cached_property
+    def executions(self) -> Executions:
+        """What ran under governance."""
+        from shared.governance.executions import Executions
+
+        return Executions(self._outlets.flows())
 
     @cached_property
     def outbox(self) -> Outbox:
