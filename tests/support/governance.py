@@ -1,86 +1,76 @@
-"""What tests of governance need: people of an org, its events, and calls made by several threads at once."""
+"""A governed workflow with a key, and calls as NullRun's SDK makes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from threading import Barrier
-from typing import Any, TypeVar
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any
 
-from shared.governance.bindings import Bindings
-from shared.governance.keys import ApiKeys
-from shared.governance.orgsettings import org_settings
-from shared.governance.workflows import Workflows
-from shared.identity.principal import Principal, Role
-from shared.kit import json
-from shared.kit.errors import SignalboxError
-from shared.kit.settings import Settings
-from shared.store.models.governance import Event, OrgSettings, Purse, events_pk, purse_pk
-from shared.store.transaction import Transaction, read
+from shared.composition import Services
+from shared.governance.key_forms import NewKey
+from shared.governance.workflow_forms import Draft
+from shared.identity import DEFAULT_ORG_ID, Principal
+from shared.kit import clock, json
+from shared.store.models.governance import Purse, purse_pk
+from shared.store.transaction import read
+from tests.support.apigw import Answer, Handler, call
 
-T = TypeVar("T")
-
-ORG = "11111111-1111-4111-8111-111111111111"
-OTHER_ORG = "22222222-2222-4222-8222-222222222222"
-
-ROOT = b"r" * 32
+NONE_DIGEST = "0049d93a36f0710269a6deb733ca78d57a770ef640a2698d0fddaa9653b7c3de"
 
 
-def the_keys(**settings: Any) -> ApiKeys:
-    """The service of API keys over the installed store."""
-    return ApiKeys(ROOT, Settings(data=Path(), **settings))
+@dataclass(frozen=True)
+class Governed:
+    """A workflow and one of its keys."""
+
+    org_id: str
+    workflow_id: str
+    key_id: str
+    key: str
+    secret: str
+
+    @property
+    def purse(self) -> Purse:
+        """The workflow's purse as it is."""
+        found = read(Purse, purse_pk(self.org_id, self.workflow_id), "purse")
+        assert found is not None
+        return found
+
+    def signed(self, body: bytes, *, at_s: int | None = None, secret: str | None = None) -> dict[str, str]:
+        """The headers of a signed request, computed as the docs say and not by our own code."""
+        stamp = clock.now_ms() // 1000 if at_s is None else at_s
+        message = f"{stamp}:{self.key}:{hashlib.sha256(body).hexdigest()}"
+        signature = hmac.new((secret or self.secret).encode(), message.encode(), hashlib.sha256).hexdigest()
+        return {"x-api-key": self.key, "x-signature": signature, "x-signature-timestamp": str(stamp)}
+
+    def post(self, handler: Handler, path: str, body: Any, **headers: str) -> Answer:
+        """A signed POST; further ``headers`` have underscores for dashes."""
+        raw = body if isinstance(body, bytes) else json.dumpb(body)
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        return call(
+            handler, "POST", path, headers={"content-type": "application/json"} | self.signed(raw) | more, raw=raw
+        )
+
+    def gate(self, handler: Handler, **fields: Any) -> Answer:
+        """A gate call of the SDK's shape."""
+        body = {"organization_id": self.org_id, "check_type": "llm", "estimated_tokens": 1, "model": None} | fields
+        return self.post(handler, "/api/v1/gate", body)
 
 
-def the_workflows(**settings: Any) -> Workflows:
-    """The service of workflows over the installed store."""
-    return Workflows(Settings(data=Path(), **settings), the_keys(**settings), Bindings())
+def owner(org_id: str = DEFAULT_ORG_ID) -> Principal:
+    """An owner of an org, as its session would have it."""
+    return Principal(
+        kind="session", org_id=org_id, account_id="0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7", username="ada", role="owner"
+    )
 
 
-def member(role: Role = "operator", org_id: str = ORG) -> Principal:
-    """Somebody signed in to an org."""
-    return Principal(kind="session", org_id=org_id, account_id="acc-1", username="ada", role=role)
-
-
-def key_principal(org_id: str = ORG) -> Principal:
-    """An API key of an org."""
-    return Principal(kind="key", org_id=org_id, account_id="", username="prod", role="viewer", key_id="k-1")
-
-
-def on_plan(plan: str, org_id: str = ORG) -> None:
-    """Put an org on a plan."""
-    Transaction().update(org_settings(org_id), [OrgSettings.plan.set(plan)]).commit()
-
-
-def events_of(org_id: str = ORG, prefix: str = "") -> list[Event]:
-    """What happened in an org, in order; only actions that begin with ``prefix``."""
-    found = Event.query(events_pk(org_id), consistent_read=True)
-    return [event for event in found if event.action.startswith(prefix)]
-
-
-def frames_of(event: Event) -> list[dict[str, Any]]:
-    """The control-plane frames of an event."""
-    frames: list[dict[str, Any]] = json.loads(event.control or "[]")
-    return frames
-
-
-def purse_of(scope_id: str, org_id: str = ORG) -> Purse:
-    """A purse that is there."""
-    found = read(Purse, purse_pk(org_id, scope_id), "purse")
-    assert found is not None
-    return found
-
-
-def at_once(*calls: Callable[[], T]) -> Sequence[T | SignalboxError]:
-    """What each call returned, or the error it raised; all begin at the same moment, each in its own thread."""
-    barrier = Barrier(len(calls))
-
-    def run(call: Callable[[], T]) -> T | SignalboxError:
-        barrier.wait(10)
-        try:
-            return call()
-        except SignalboxError as error:
-            return error
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result(30) for future in [pool.submit(run, call) for call in calls]]
+def govern(
+    services: Services, *, org_id: str = DEFAULT_ORG_ID, name: str = "support bot", budget_cents: int | None = None,
+    scopes: tuple[str, ...] = ("*",),
+) -> Governed:  # fmt: skip
+    """Make a workflow and a key for it."""
+    services.identity.prepare()
+    governance, principal = services.governance, owner(org_id)
+    workflow = governance.workflows.create(principal, Draft(name=name, budget_cents=budget_cents))
+    minted = governance.keys.mint(principal, NewKey(name="prod", workflow_id=workflow.id, scopes=scopes))
+    return Governed(org_id, workflow.id, minted.view.id, minted.key, minted.secret)

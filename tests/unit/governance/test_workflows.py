@@ -21,7 +21,7 @@ from shared.store.embedded import EmbeddedEngine
 from shared.store.models.governance import OrgSettings, Purse, Workflow, workflows_pk
 from shared.store.models.policies import Policy, policies_pk
 from shared.store.transaction import Transaction, read
-from tests.support.governance import (
+from tests.support.workflows import (
     ORG,
     OTHER_ORG,
     at_once,
