@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         org_roles,
         people,
         remove_member,
+        rename_org,
         role_of,
         set_role,
     )
@@ -79,6 +80,7 @@ __all__ = [
     "org_roles",
     "people",
     "remove_member",
+    "rename_org",
     "role_in",
     "role_of",
     "set_role",
@@ -124,6 +126,7 @@ _HOMES = {
     "org_roles": "rosters",
     "people": "rosters",
     "remove_member": "rosters",
+    "rename_org": "rosters",
     "role_in": "orgs",
     "role_of": "rosters",
     "set_role": "rosters",

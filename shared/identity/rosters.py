@@ -6,6 +6,7 @@ one is made again, with what the other left.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from shared.identity.names import fold, is_login_name
@@ -28,6 +29,7 @@ from shared.store.models.identity import (
 from shared.store.transaction import Transaction, read, read_each
 
 _AT_ONCE = 100
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def people(account_ids: Iterable[str]) -> dict[str, Account]:
@@ -49,8 +51,8 @@ def account_of_name(name: str) -> AccountRecord | None:
 
 
 def member_of(org_id: str, account_id: str) -> OrgMember | None:
-    """The member, as the org sees it."""
-    return read(OrgMember, org_pk(org_id), member_sk(account_id))
+    """The member, as the org sees it; None for what is no account's id."""
+    return read(OrgMember, org_pk(org_id), member_sk(account_id)) if _ID.fullmatch(account_id) else None
 
 
 def org_roles(account_id: str) -> Sequence[OrgRole]:
@@ -68,6 +70,11 @@ def org_roles(account_id: str) -> Sequence[OrgRole]:
 def role_of(text: str) -> Role:
     """A stored role; one that this version does not know may do the least."""
     return next((role for role in ROLES if role == text), "viewer")
+
+
+def rename_org(tx: Transaction, org: OrgRecord, name: str) -> None:
+    """Call an org otherwise, unless it is going (label ``org``)."""
+    tx.update(org, [OrgRecord.name.set(name)], OrgRecord.deleting == False, "org")  # noqa: E712
 
 
 def set_role(tx: Transaction, org_id: str, account_id: str, role: Role) -> None:

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     )
     github_client_secret: SecretStr | None = Field(None, description="Client secret of the GitHub application.")
     google_url: str = Field("https://oauth2.googleapis.com", description="Base URL of Google's token endpoint.")
+    google_accounts_url: str = Field(
+        "https://accounts.google.com", description="Base URL of Google's sign-in; also the issuer of its ID tokens."
+    )
+    google_keys_url: str = Field(
+        "https://www.googleapis.com/oauth2/v3/certs", description="Where the keys of Google's ID tokens are."
+    )
     google_client_id: str = Field(
         "", description="Client id of the Google application; without one there is no sign-in."
     )
