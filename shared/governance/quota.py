@@ -10,7 +10,7 @@ from shared.governance.keys import keys_of
 from shared.governance.money import Span, cents
 from shared.governance.plans import UNLIMITED, Plan, Resource, plan
 from shared.governance.spend import OrgSpend, Spend
-from shared.governance.usage import DAY_MS, KeyUsage, total, usage_between, usage_by_day
+from shared.governance.consumption import DAY_MS, KeyUsage, total, usage_between, usage_by_day
 from shared.identity import members
 from shared.identity.principal import Principal
 from shared.kit import clock

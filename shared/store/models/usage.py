@@ -22,7 +22,7 @@ def usage_sk(start_ms: int, end_ms: int) -> str:
 
 
 class UsageSpan(Record):
-    """One stretch. ``counts`` is the JSON form of :class:`shared.governance.usage.Usage`."""
+    """One stretch. ``counts`` is the JSON form of :class:`shared.governance.consumption.Usage`."""
 
     class Meta(GovernanceMeta):
         pass
