@@ -22,17 +22,23 @@ if TYPE_CHECKING:
     from shared.governance.executions import Executions, FlowRuns
     from shared.governance.exports import Exports
     from shared.governance.gate import Gate
+    from shared.governance.invites import Invites
     from shared.governance.keys import ApiKeys
+    from shared.governance.members import Members
     from shared.governance.notifications import Notifications
+    from shared.governance.oauth import OAuth
+    from shared.governance.orgs import Orgs
     from shared.governance.outbox import Outbox
     from shared.governance.ports import MailSender
     from shared.governance.quota import Quotas
+    from shared.governance.registration import Registration
     from shared.governance.reservations import Reservations
     from shared.governance.spend import Spend
     from shared.governance.status import Statuses
     from shared.governance.sweep import GovernanceSweep
     from shared.governance.tracking import Tracking
     from shared.governance.workflows import Workflows
+    from shared.identity import Departure, Identity
     from shared.kit.settings import Settings
     from shared.outbound import OutboundClient
     from shared.store.blobs import Blobs
@@ -49,6 +55,7 @@ class Outlets:
     blobs: Callable[[], Blobs]
     control: Callable[[], ControlPlane]
     flows: Callable[[], FlowRuns]
+    identity: Callable[[], Identity]
 
 
 class Governance:
@@ -226,3 +233,44 @@ class Governance:
         from shared.governance.dashboard import Dashboard
 
         return Dashboard(self.spend)
+
+    @cached_property
+    def orgs(self) -> Orgs:
+        """Organisations as a whole."""
+        from shared.governance.orgs import Orgs
+
+        return Orgs(self._outlets.identity())
+
+    @cached_property
+    def members(self) -> Members:
+        """Who belongs to an org."""
+        from shared.governance.members import Members
+
+        return Members()
+
+    @cached_property
+    def invites(self) -> Invites:
+        """Who is asked to join an org."""
+        from shared.governance.invites import Invites
+
+        return Invites(self._root, self._settings)
+
+    @cached_property
+    def registration(self) -> Registration:
+        """Sign-up, and joining by invite."""
+        from shared.governance.registration import Registration
+
+        return Registration(self._outlets.identity(), self.workflows, self.keys, self.invites)
+
+    @cached_property
+    def oauth(self) -> OAuth:
+        """Sign-in with other providers."""
+        from shared.governance.oauth import OAuth
+
+        return OAuth(self._root, self._settings)
+
+    def forget(self, departure: Departure) -> None:
+        """End what orgs that go have given out. Harmless when repeated."""
+        from shared.governance.departure import end_governed
+
+        end_governed(departure, self.keys, self.workflows, self.invites)
