@@ -26,7 +26,7 @@ def identity_of(parts: Services) -> Identity:
         lockout_seconds=chosen.lockout_seconds,
     )
     identity = Identity.build(parts.root_secret, options)
-    # In this order: nothing is allowed any more, nothing starts any more, then nothing runs, then what it ran with may go.
+    # In this order: nothing is allowed, then nothing starts any more, then nothing runs, then what it ran with may go.
     identity.add_cleanup(lambda departure: parts.governance.forget(departure))
     identity.add_cleanup(lambda departure: _forget_executions(parts, departure))
     identity.add_cleanup(lambda departure: parts.catalog.forget(departure))
