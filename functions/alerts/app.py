@@ -110,7 +110,7 @@ def dismiss_alert(alert_id: str, principal: OrgPrincipal) -> Response:
         api=Api.NULLRUN,
     ),
 )
-def list_channels(principal: OrgPrincipal, query: RequestQuery) -> Response:
+def list_alert_channels(principal: OrgPrincipal, query: RequestQuery) -> Response:
     """Where alerts are sent, oldest first. Of a URL only the host is shown, of a secret nothing."""
     window = window_of(query)
     part = services().governance.alert_channels.list(principal, limit=window.limit, cursor=window.cursor)
@@ -127,7 +127,7 @@ def list_channels(principal: OrgPrincipal, query: RequestQuery) -> Response:
         api=Api.NULLRUN,
     ),
 )
-def create_channel(request: Request, principal: OrgPrincipal, body: RequestBody) -> Response:
+def create_alert_channel(request: Request, principal: OrgPrincipal, body: RequestBody) -> Response:
     """Alerts are sent to it from now on. Needs the role admin."""
     principal.require_role("admin")
     form = read_form(body, NewAlertChannel)
@@ -148,7 +148,7 @@ def create_channel(request: Request, principal: OrgPrincipal, body: RequestBody)
         api=Api.NULLRUN,
     ),
 )
-def update_channel(channel_id: str, principal: OrgPrincipal, body: RequestBody) -> Response:
+def update_alert_channel(channel_id: str, principal: OrgPrincipal, body: RequestBody) -> Response:
     """What is left out, or sent as the mask it is shown as, stays. Needs the role admin."""
     principal.require_role("admin")
     channels = services().governance.alert_channels
@@ -164,7 +164,7 @@ def update_channel(channel_id: str, principal: OrgPrincipal, body: RequestBody) 
         "Delete an alert channel", answers={204: "Nothing is sent to it any more."}, errors=(404, 503), api=Api.NULLRUN
     ),
 )
-def delete_channel(channel_id: str, principal: OrgPrincipal) -> Response:
+def delete_alert_channel(channel_id: str, principal: OrgPrincipal) -> Response:
     """What is on its way to it is not sent. Needs the role admin."""
     services().governance.alert_channels.delete(principal, channel_id)
     return Response(status_code=204)
@@ -174,7 +174,7 @@ def delete_channel(channel_id: str, principal: OrgPrincipal) -> Response:
     "/api/v1/orgs/{org_id}/alert-channels/{channel_id}/test",
     **operation("Test an alert channel", answers={200: DeliveryRow}, errors=(404, 503), api=Api.NULLRUN),
 )
-def test_channel(channel_id: str, principal: OrgPrincipal) -> Response:
+def test_alert_channel(channel_id: str, principal: OrgPrincipal) -> Response:
     """Send it a message now, once, and answer how that went. Needs the role admin."""
     return answer(delivery_row(services().governance.deliveries.test(principal, channel_id)))
 
@@ -190,7 +190,7 @@ def test_channel(channel_id: str, principal: OrgPrincipal) -> Response:
         api=Api.NULLRUN,
     ),
 )
-def list_deliveries(channel_id: str, principal: OrgPrincipal, query: RequestQuery) -> Response:
+def list_alert_deliveries(channel_id: str, principal: OrgPrincipal, query: RequestQuery) -> Response:
     """What was sent to it of late, newest first, and how each went."""
     deliveries = services().governance.deliveries
     with judged_first(lambda: services().governance.alert_channels.get(principal, channel_id)):
@@ -205,7 +205,7 @@ def list_deliveries(channel_id: str, principal: OrgPrincipal, query: RequestQuer
 @router.get(
     _SETTINGS, **operation("Show my notification settings", answers={200: NotificationChoices}, api=Api.NULLRUN)
 )
-def get_settings(principal: OrgPrincipal) -> Response:
+def get_notification_settings(principal: OrgPrincipal) -> Response:
     """What the caller hears of by mail as a member of this organisation."""
     return answer(dict(services().governance.notifications.get(principal)))
 
@@ -220,7 +220,7 @@ def get_settings(principal: OrgPrincipal) -> Response:
         api=Api.NULLRUN,
     ),
 )
-def update_settings(principal: OrgPrincipal, body: RequestBody) -> Response:
+def update_notification_settings(principal: OrgPrincipal, body: RequestBody) -> Response:
     """Switch some; the others stay."""
     principal.require_account()
     form = read_form(body, NotificationChanges)
@@ -234,7 +234,7 @@ def update_settings(principal: OrgPrincipal, body: RequestBody) -> Response:
     "/api/v1/orgs/{org_id}/status",
     **operation("Show how the organisation stands", answers={200: OrgStatus}, security="any", api=Api.NULLRUN),
 )
-def get_status(principal: OrgPrincipal) -> Response:
+def get_org_status(principal: OrgPrincipal) -> Response:
     """Budget, rate, limits of the plan and the time until the budget is used up, in one call."""
     return answer(status_row(services().governance.statuses.get(principal)))
 
@@ -243,7 +243,7 @@ def get_status(principal: OrgPrincipal) -> Response:
     "/api/v1/orgs/{org_id}/quota",
     **operation("Show what is used of the plan", answers={200: OrgQuota}, security="any", api=Api.NULLRUN),
 )
-def get_quota(principal: OrgPrincipal) -> Response:
+def get_org_quota(principal: OrgPrincipal) -> Response:
     """What the organisation, and each of its API keys, has used in the current period."""
     return answer(quota_row(services().governance.quotas.get(principal)))
 
@@ -252,7 +252,7 @@ def get_quota(principal: OrgPrincipal) -> Response:
     "/api/v1/orgs/{org_id}/usage",
     **operation("Show what is used", answers={200: OrgQuota}, security="any", api=Api.NULLRUN),
 )
-def get_usage(principal: OrgPrincipal) -> Response:
+def get_org_usage(principal: OrgPrincipal) -> Response:
     """Another name of the quota."""
     return answer(quota_row(services().governance.quotas.get(principal)))
 
@@ -261,7 +261,7 @@ def get_usage(principal: OrgPrincipal) -> Response:
     "/api/v1/orgs/{org_id}/dashboard",
     **operation("Show the dashboard", answers={200: OrgDashboard}, security="any", api=Api.NULLRUN),
 )
-def get_dashboard(principal: OrgPrincipal) -> Response:
+def get_org_dashboard(principal: OrgPrincipal) -> Response:
     """Spend, executions, workflows, alerts and approvals of the current period."""
     return answer(dashboard_row(services().governance.dashboard.get(principal)))
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.governance.alerts import newest_alerts
+from shared.governance.consumption import Usage, total, usage_by_day
 from shared.governance.money import cents
 from shared.governance.plans import Plan, plan
 from shared.governance.spend import Spend, WorkflowSpend
-from shared.governance.consumption import Usage, total, usage_by_day
 from shared.identity.principal import Principal
 from shared.kit import clock, ids
 from shared.store.models.governance import Operation

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.governance.invites import status_of
+from shared.governance.consumption import DAY_MS, KeyUsage, total, usage_between, usage_by_day
+from shared.governance.invite_records import invites_of, status_of
 from shared.governance.keys import keys_of
 from shared.governance.money import Span, cents
 from shared.governance.plans import UNLIMITED, Plan, Resource, plan
 from shared.governance.spend import OrgSpend, Spend
-from shared.governance.consumption import DAY_MS, KeyUsage, total, usage_between, usage_by_day
 from shared.identity import members
 from shared.identity.principal import Principal
 from shared.kit import clock
 from shared.store.models.governance import ApiKey
-from shared.store.models.invites import Invite, invites_pk
 from shared.store.models.policies import Policy, Rule, policies_pk, rules_pk
 
 AT_RISK_PERCENT = 80.0
@@ -85,7 +84,7 @@ class Quotas:
             "workflows": len(found.live),
             "policies": Policy.count(policies_pk(org_id), consistent_read=True),
             "api_keys": sum(key.revoked_ms is None for key in keys),
-            "seats": len(members(org_id)) + _promised_seats(org_id),
+            "seats": len(members(org_id)) + sum(status_of(invite) == "pending" for invite in invites_of(org_id)),
             "executions": used.executions,
             "tokens_per_hour": usage_between(org_id, now - _HOUR_MS, now + 1).tokens,
             "requests_per_second": _per_second(found),
@@ -96,12 +95,6 @@ class Quotas:
         kind = "lite_rolling_period" if chosen.id == "lite" else "billing_cycle"
         hit = _hit_in_days(limits["executions"], period, now)
         return Quota(chosen, period, kind, limits, rows, hit)
-
-
-def _promised_seats(org_id: str) -> int:
-    now = clock.now_ms()
-    invites = Invite.query(invites_pk(org_id), consistent_read=True)
-    return sum(not invite.is_expired(now) and status_of(invite) == "pending" for invite in invites)
 
 
 def _per_second(found: OrgSpend) -> float:

@@ -39,11 +39,14 @@ _TAGS = {
     "secrets": "Values only flows of their account can read, as `${secrets.KEY}`.",
     "flows": "Definitions: registered once, run as often as you like.",
     "executions": "Runs of flows: watch, answer, pause, cancel.",
+    "alerts": "What people should know of, where it is sent, and how an organisation stands.",
     "system": "Health and node types; no credentials.",
 }
 """In the order in which the viewers show them."""
 
 _PATH_PARAMETERS = {
+    "alert_id": "The alert's id.",
+    "channel_id": "The alert channel's id.",
     "account_id": "The account's id, as a sign-in answers it.",
     "flow_id": "The flow's id.",
     "execution_id": "The execution's id.",
