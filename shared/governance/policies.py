@@ -52,6 +52,10 @@ class Policies:
         part = part_of(read_policies(principal.org_id), limit, cursor, lambda record: record.policy_id)
         return part.of([view_of(record) for record in part.items])
 
+    def require(self, principal: Principal, policy_id: str) -> None:
+        """Raise NotFound unless the policy is one of the org's."""
+        _require(principal.org_id, policy_id)
+
     def create(self, principal: Principal, sent: Sent, *, policy_id: str | None = None) -> PolicyView:
         """Make a policy. One that has the given id already is answered as it is.
 
@@ -91,6 +95,10 @@ class Policies:
         return [
             (template, view_of(made[template.id]) if template.id in made else None) for template in TEMPLATES.values()
         ]
+
+    def require_template(self, template_id: str) -> None:
+        """Raise NotFound unless there is such a template."""
+        _template(template_id)
 
     def enable(self, principal: Principal, template_id: str, sent: Sent) -> tuple[PolicyView, bool]:
         """The policy of a template and whether it was made now; ``sent`` may name another scope than the org.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shared.governance.aliases import Aliases
     from shared.governance.audit import Audit
     from shared.governance.authentication import KeyAuthenticator
+    from shared.governance.batches import Batches
     from shared.governance.bindings import Bindings
     from shared.governance.chains import Chains
     from shared.governance.channels import AlertChannels
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from shared.governance.oauth import OAuth
     from shared.governance.orgs import Orgs
     from shared.governance.outbox import Outbox
+    from shared.governance.policies import Policies
     from shared.governance.ports import MailSender
     from shared.governance.quota import Quotas
     from shared.governance.registration import Registration
@@ -95,6 +97,13 @@ class Governance:
         return Workflows(self._settings, self.keys, self.bindings)
 
     @cached_property
+    def policies(self) -> Policies:
+        """Policies of an org, and templates of them."""
+        from shared.governance.policies import Policies
+
+        return Policies(self._settings)
+
+    @cached_property
     def aliases(self) -> Aliases:
         """Texts that clients use for workflows."""
         from shared.governance.aliases import Aliases
@@ -139,6 +148,7 @@ class Governance:
     @cached_property
     def sweep(self) -> GovernanceSweep:
         """Takes up what is due."""
+        from shared.governance.propagation import propagate
         from shared.governance.sweep import GovernanceSweep
 
         return GovernanceSweep(
@@ -146,6 +156,7 @@ class Governance:
                 "approval": lambda org_id, pk, sk: self.approvals.due(org_id, sk),
                 "delivery": lambda org_id, pk, sk: self.deliveries.deliver(org_id, sk),
                 "event": lambda org_id, pk, sk: self.outbox.handle_due("event", org_id, pk, sk),
+                "settings": lambda org_id, pk, sk: propagate(org_id),
             }
         )
 
