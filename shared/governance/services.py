@@ -146,6 +146,13 @@ class Governance:
         return Tracking(self._settings.settle_mode, self.aliases.add)
 
     @cached_property
+    def batches(self) -> Batches:
+        """Events by the batch."""
+        from shared.governance.batches import Batches
+
+        return Batches(self.tracking)
+
+    @cached_property
     def sweep(self) -> GovernanceSweep:
         """Takes up what is due."""
         from shared.governance.propagation import propagate
