@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.governance.alerts import Alerts
+    from shared.governance.approvals import Approvals
     from shared.governance.aliases import Aliases
     from shared.governance.audit import Audit
     from shared.governance.authentication import KeyAuthenticator
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from shared.governance.reservations import Reservations
     from shared.governance.spend import Spend
     from shared.governance.status import Statuses
+    from shared.governance.ruleservice import ApprovalRules
     from shared.governance.sweep import GovernanceSweep
     from shared.governance.tracking import Tracking
     from shared.governance.workflows import Workflows
@@ -116,6 +118,20 @@ class Governance:
         from shared.governance.gate import Gate
 
         return Gate(self.authenticator, lambda: self.approvals)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """Questions put to people."""
+        from shared.governance.approvals import Approvals
+
+        return Approvals()
+
+    @cached_property
+    def approval_rules(self) -> ApprovalRules:
+        """Which calls wait for a person."""
+        from shared.governance.ruleservice import ApprovalRules
+
+        return ApprovalRules(self._settings)
 
     @cached_property
     def executing(self) -> Executing:
