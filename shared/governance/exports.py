@@ -26,7 +26,7 @@ from shared.kit import clock, crypto, ids
 from shared.kit.errors import Forbidden, NotFound, SignalboxError, Unavailable, Unprocessable
 from shared.store.blobs import Blobs, LinkedBlobs
 from shared.store.models.audit import AuditEntry, AuditHead, ExportJob, audit_pk, entry_sk, exports_pk
-from shared.store.transaction import Transaction, read, update_if
+from shared.store.transaction import ConditionFailed, Transaction, read, update_if
 
 REQUESTED = "audit.export_requested"
 """The action of the event that asks for an export."""
@@ -73,14 +73,20 @@ class Exports:
 
     # Asking
 
-    def create(self, principal: Principal, since_ms: int | None = None, until_ms: int | None = None) -> ExportView:
-        """Ask for an export of what happened in a time, by default in the last 30 days. Raises Unprocessable."""
+    def create(
+        self, principal: Principal, since_ms: int | None = None, until_ms: int | None = None, *,
+        job_id: str | None = None,
+    ) -> ExportView:  # fmt: skip
+        """Ask for an export of what happened in a time, by default in the last 30 days. Raises Unprocessable.
+
+        A given ``job_id`` that exists is answered as it is.
+        """
         now = clock.now_ms()
         until = now if until_ms is None else until_ms
         since = until - WINDOW_MS if since_ms is None else since_ms
         if since >= until:
             raise Unprocessable.field("since", "Since must be before until")
-        job_id = ids.uuid7()
+        job_id = job_id or ids.uuid7()
         job = ExportJob(
             exports_pk(principal.org_id), job_id, job_id=job_id, status="pending", since_ms=since, until_ms=until,
             created_ms=now,
@@ -88,7 +94,10 @@ class Exports:
         period = {"since": clock.rfc3339(since), "until": clock.rfc3339(until)}
         tx = Transaction().put(job, ExportJob.pk.does_not_exist(), label="job")
         add_event(tx, principal.org_id, Actor.of(principal), Fact(REQUESTED, ("audit_export", job_id), details=period))
-        tx.commit()
+        try:
+            tx.commit()
+        except ConditionFailed:
+            return self.get(principal, job_id)
         return self._view(principal.org_id, job)
 
     def list(self, principal: Principal) -> list[ExportView]:

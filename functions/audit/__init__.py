@@ -1,0 +1,1 @@
+"""What ran under governance, and the audit trail."""
