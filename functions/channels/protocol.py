@@ -25,7 +25,7 @@ from shared.store.models.channels import connection_pk
 
 _PAGE_PATH = re.compile(r"/ws/executions/([^/]{1,128})")
 _SUBSCRIPTION_PATH = "/api/v1/ws"
-_CONTROL_PATH = re.compile(r"/ws/control/([^/]{1,128})")
+_CONTROL_PATH = re.compile(r"/ws/control/([A-Za-z0-9_-]{1,128})")
 LARGEST_MESSAGE = 16 * 1024
 """Bytes of a client's message; the largest meaningful one is far smaller."""
 

@@ -6,10 +6,12 @@ import pytest
 
 from shared.kit import clock
 from shared.kit.errors import InvalidRequest
-from shared.push import Busy, Connections
+from shared.push import Busy, Connection, Connections
 from shared.push import connections as module
-from shared.store.models.channels import Listener, channel_pk
+from shared.push.connections import BEATS, LIFE_SECONDS
+from shared.store.models.channels import Listener, channel_pk, connection_pk
 from tests.support.push import CHANNEL, ORG, connect
+from tests.support.time import HeldClock
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -144,3 +146,62 @@ def test_rows_expire() -> None:
     late.now = clock.now_ms() + (module.LIFE_SECONDS + 1) * 1000
     with clock.use(late):
         assert connections.listeners(channel_pk(ORG, CHANNEL)) == [] and connections.get("c1") is None
+
+
+def test_a_beating_connection_has_its_turn_until_it_is_closed() -> None:
+    """Only those that were opened with a turn have one."""
+    connections = Connections()
+    silent, beating = (
+        Connection(
+            connection_pk(name), "connection", connection_id=name, org_id=ORG, account_id="a", protocol="p",
+            connected_ms=clock.now_ms(), beat=beat,
+        )
+        for name, beat in (("silent", None), ("beating", 2))
+    )  # fmt: skip
+    for row in (silent, beating, beating):
+        connections.open(row)
+    assert [connections.beating(turn) for turn in range(BEATS)] == [[], [], ["beating"], []]
+    connections.close("beating")
+    assert connections.beating(2) == [] and connections.get("silent") is not None
+
+
+def test_rows_are_prolonged_once_half_of_their_time_is_over(held: HeldClock) -> None:
+    """All of a connection's rows together; one that was closed does not come back."""
+    connections = Connections()
+    row = connect(connections, "c1")
+    connections.listen(row, CHANNEL, "page")
+    ends = row.ttl
+    connections.prolong("c1")
+    assert (kept := connections.get("c1")) is not None and kept.ttl == ends
+    held.advance(LIFE_SECONDS * 0.6)
+    connections.prolong("c1")
+    held.advance(LIFE_SECONDS * 0.6)
+    assert connections.get("c1") is not None and len(connections.listeners(channel_pk(ORG, CHANNEL))) == 1
+    connections.close("c1")
+    connections.prolong("c1")
+    assert connections.get("c1") is None and connections.listeners(channel_pk(ORG, CHANNEL)) == []
+
+
+def test_a_connection_that_closes_while_it_is_prolonged_stays_closed(
+    held: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row is left to come back."""
+    connections = Connections()
+    connections.listen(connect(connections, "c1"), CHANNEL, "page")
+    held.advance(LIFE_SECONDS * 0.6)
+    known = connections.get("c1")
+    connections.close("c1")
+    monkeypatch.setattr(connections, "get", lambda connection_id: known)
+    connections.prolong("c1")
+    monkeypatch.undo()
+    assert connections.get("c1") is None
+
+
+def test_one_listener_is_found_without_the_others() -> None:
+    """By its connection; one that is not there is nobody."""
+    connections = Connections()
+    for name in ("c1", "c2"):
+        connections.listen(connect(connections, name), CHANNEL, "page")
+    pk = channel_pk(ORG, CHANNEL)
+    assert [row.connection_id for row in connections.listeners(pk, "c2")] == ["c2"]
+    assert connections.listeners(pk, "c3") == []

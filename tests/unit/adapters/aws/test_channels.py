@@ -49,7 +49,7 @@ def test_a_message_is_posted_and_a_close_disconnects() -> None:
     made, api = sender()
     assert made.in_use and made.accepts("c")
     made.send("c", "é")
-    made.close("c")
+    made.close("c", 1008)
     assert api.calls == [("post", {"ConnectionId": "c", "Data": "é".encode()}), ("delete", {"ConnectionId": "c"})]
 
 

@@ -30,8 +30,9 @@ class Wire:
         self.closed = code, reason
 
 
-def test_messages_of_another_thread_arrive_in_order_then_the_close() -> None:
-    """The relay's thread sends; the loop writes; a normal close comes after everything queued."""
+@pytest.mark.parametrize("code", [1000, 1008])
+def test_messages_of_another_thread_arrive_in_order_then_the_close(code: int) -> None:
+    """The relay's thread sends; the loop writes; the close comes after everything queued."""
 
     async def scenario() -> Wire:
         sockets, wire = Sockets(), Wire()
@@ -40,7 +41,7 @@ def test_messages_of_another_thread_arrive_in_order_then_the_close() -> None:
         def relay() -> None:
             for number in range(100):
                 sockets.send("c", str(number))
-            sockets.close("c")
+            sockets.close("c", code)
 
         thread = threading.Thread(target=relay)
         thread.start()
@@ -49,7 +50,7 @@ def test_messages_of_another_thread_arrive_in_order_then_the_close() -> None:
         return wire
 
     wire = asyncio.run(scenario())
-    assert wire.texts == [str(number) for number in range(100)] and wire.closed == (1000, "")
+    assert wire.texts == [str(number) for number in range(100)] and wire.closed == (code, "")
 
 
 def test_a_removed_socket_is_gone() -> None:
