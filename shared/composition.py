@@ -349,6 +349,7 @@ class Services:
         store = self.store
         duties = [
             Duty("sweep", SWEEP_SECONDS, self.sweep.run),
+            Duty("governance", SWEEP_SECONDS, self.governance.sweep.run, apart=True),
             Duty("deletions", PURGE_SECONDS, self.identity.resume_deletions),
             Duty("connections", BEAT_SECONDS, lambda: self.control.keep_alive(clock.now_ms())),
         ]

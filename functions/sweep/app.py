@@ -14,7 +14,11 @@ log = logger("sweep")
 
 def handle(event: dict[str, Any], context: object) -> dict[str, int]:
     """One event, behind a ``rate(1 minute)`` rule. Running twice is harmless."""
-    done = {"executions": services().sweep.run(), "deletions": services().identity.resume_deletions()}
+    done = {
+        "executions": services().sweep.run(),
+        "governance": services().governance.sweep.run(),
+        "deletions": services().identity.resume_deletions(),
+    }
     done["connections"] = services().control.keep_alive(clock.now_ms())
     log.info("swept", extra=done)
     return done

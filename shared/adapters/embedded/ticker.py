@@ -14,41 +14,46 @@ log = logger("ticker")
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """Something to do every ``every_s`` seconds."""
+    """Something to do every ``every_s`` seconds; ``apart`` if it may wait for others and must not keep them waiting."""
 
     name: str
     every_s: float
     work: Callable[[], object]
+    apart: bool = False
 
 
 class Ticker:
-    """One thread that does its duties in turn. A duty that fails is done again at its next time."""
+    """One thread does its duties in turn, and one each those apart. What fails is done again at its next time."""
 
     def __init__(self, duties: Sequence[Duty]) -> None:
-        self._duties = duties
         self._due = {duty.name: clock.monotonic() + duty.every_s for duty in duties}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+        groups = [[duty for duty in duties if not duty.apart], *([duty] for duty in duties if duty.apart)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(group,), name="ticker", daemon=True) for group in groups if group
+        ]
 
     def run(self) -> None:
         """Begin."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Stop after the duty under way."""
+        """Stop after the duties under way."""
         self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._pause()):
-            for duty in self._duties:
+    def _run(self, duties: Sequence[Duty]) -> None:
+        while not self._stop.wait(self._pause(duties)):
+            for duty in duties:
                 if self._due[duty.name] <= clock.monotonic() and not self._stop.is_set():
                     self._due[duty.name] = clock.monotonic() + duty.every_s
                     self._do(duty)
 
-    def _pause(self) -> float:
-        return max(min(self._due.values()) - clock.monotonic(), 0.0)
+    def _pause(self, duties: Sequence[Duty]) -> float:
+        return max(min(self._due[duty.name] for duty in duties) - clock.monotonic(), 0.0)
 
     def _do(self, duty: Duty) -> None:
         try:

@@ -59,3 +59,15 @@ def test_closing_waits_for_the_duty_under_way() -> None:
 def test_a_ticker_that_never_ran_closes() -> None:
     """There is nothing to wait for."""
     Ticker([Duty("never", 0.001, lambda: None)]).close()
+
+
+def test_a_duty_apart_keeps_no_other_waiting() -> None:
+    """While a duty apart is under way the others are done."""
+    goes_on, done = threading.Event(), threading.Event()
+    ticker = Ticker([Duty("slow", 0.0, goes_on.wait, apart=True), Duty("quick", 0.01, done.set)])
+    ticker.run()
+    try:
+        assert done.wait(10)
+    finally:
+        goes_on.set()
+        ticker.close()
