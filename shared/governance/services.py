@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.governance.alerts import Alerts
-    from shared.governance.approvals import Approvals
     from shared.governance.aliases import Aliases
+    from shared.governance.approvals import Approvals
     from shared.governance.audit import Audit
     from shared.governance.authentication import KeyAuthenticator
     from shared.governance.batches import Batches
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from shared.governance.quota import Quotas
     from shared.governance.registration import Registration
     from shared.governance.reservations import Reservations
+    from shared.governance.ruleservice import ApprovalRules
     from shared.governance.spend import Spend
     from shared.governance.status import Statuses
-    from shared.governance.ruleservice import ApprovalRules
     from shared.governance.sweep import GovernanceSweep
     from shared.governance.tracking import Tracking
     from shared.governance.workflows import Workflows
