@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.governance.authentication import SCOPES
 from shared.governance.events import Actor, Fact, add_event
-from shared.governance.frames import key_revoked
+from shared.governance.frames import key_revoked, key_rotated
 from shared.governance.key_forms import NewKey, checked_key
 from shared.governance.limits import claim
 from shared.governance.orgsettings import org_settings
@@ -169,7 +169,7 @@ class ApiKeys:
         unchanged = (ApiKey.version == record.version) & ApiKey.revoked_ms.does_not_exist()
         tx.update(record, [ApiKey.version.set(version), ApiKey.salts.set(salts)], unchanged, "key")
         _carry(tx, record, version, Purse.pk.exists())
-        frame = {"type": "key_rotated", "organization_id": record.org_id, "key_id": key_id, "new_version": version}
+        frame = key_rotated(record.org_id, key_id, version)
         details = {**_told(record), "new_version": version, "previous_until_ms": until_ms}
         add_event(tx, record.org_id, Actor.of(principal), _fact("api_key.rotated", record, details, frame))
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.governance.aliases import Aliases, with_aliases
 from shared.governance.events import Actor, Fact, add_event
+from shared.governance.frames import state_change
 from shared.governance.limits import claim, same_policies
 from shared.governance.orgsettings import org_settings
 from shared.governance.pages import Part, part_of
@@ -217,10 +218,7 @@ class Workflows:
                 (Purse.state == purse.state) & (Purse.state_version == purse.state_version),
                 "purse",
             )
-            frame = {
-                "type": "state_change", "workflow_id": workflow_id, "state": state, "version": version,
-                "reason": reason, "updated_at": now // 1000,
-            }  # fmt: skip
+            frame = state_change(workflow_id, state, version, reason, now)
             details = {"name": record.name, "from": purse.state, "to": state, "reason": reason, "version": version}
             add_event(tx, principal.org_id, Actor.of(principal), _fact(EVENTS[change], workflow_id, details, frame))
             try:
