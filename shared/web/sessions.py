@@ -18,6 +18,14 @@ class SessionUser(BaseModel):
     name: str
 
 
+class SessionOrganization(BaseModel):
+    """An organisation of whoever signed in."""
+
+    id: str
+    name: str
+    role: str
+
+
 class SessionAnswer(BaseModel):
     """A session. ``token`` and ``session_token`` are the same one, under the names the APIs use."""
 
@@ -33,6 +41,9 @@ class SessionAnswer(BaseModel):
                     "user": {"id": "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7", "email": "ada@example.com", "name": "Ada"},
                     "organization_id": "6f1d2a0e-9c55-5b0e-8a57-0d5ba7e2c001",
                     "role": "owner",
+                    "organizations": [
+                        {"id": "6f1d2a0e-9c55-5b0e-8a57-0d5ba7e2c001", "name": "Default", "role": "owner"}
+                    ],
                 }
             ]
         }
@@ -46,6 +57,7 @@ class SessionAnswer(BaseModel):
     user: SessionUser
     organization_id: str
     role: str
+    organizations: list[SessionOrganization]
 
 
 def session_row(session: Session) -> dict[str, Any]:
@@ -60,4 +72,5 @@ def session_row(session: Session) -> dict[str, Any]:
         "user": {"id": account.id, "email": account.email, "name": account.name},
         "organization_id": account.home_org,
         "role": session.role,
+        "organizations": [{"id": org.id, "name": org.name, "role": org.role} for org in session.orgs],
     }

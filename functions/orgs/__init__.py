@@ -1,0 +1,1 @@
+"""Organisations, their members and invites, and the plans."""
