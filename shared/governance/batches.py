@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.governance.reservations import complete
-from shared.governance.tracking import KEPT_S, IdempotencyKeyMismatch, Mark, Tracking, event_mark, is_new
+from shared.governance.tracking import KEPT_S, IdempotencyKeyMismatch, Mark, Tracking, event_mark, is_new, prove_key
 from shared.governance.usage import InvalidField, latency_of, read_report, text_of
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
 from shared.kit.errors import PayloadTooLarge, Unavailable
-from shared.store.models.governance import Tracked, tracked_pk
-from shared.store.transaction import ConditionFailed, Transaction
+from shared.store.models.governance import Purse, Tracked, purse_pk, tracked_pk
+from shared.store.transaction import ConditionFailed, Transaction, read
 
 MOST_EVENTS = 100
 """Events of a batch."""
@@ -82,12 +82,16 @@ class Batches:
         self._tracking = tracking
 
     def track(self, principal: Principal, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Take what is good of a batch. Raises BatchTooLarge (413), and InvalidField for a body without events."""
+        """Take what is good of a batch.
+
+        Raises BatchTooLarge (413), InvalidField (422) for a body without events, and KeyChanged (401).
+        """
         events = body.get("events")
         if not isinstance(events, list):
             raise InvalidField("events", "must be a list of events")
         if len(events) > MOST_EVENTS:
             raise BatchTooLarge(f"A batch has at most {MOST_EVENTS} events", details={"limit": MOST_EVENTS})
+        prove_key(principal, read(Purse, purse_pk(principal.org_id, principal.workflow_id), "purse"))
         outcome = _Outcome()
         seen: set[str] = set()
         incidents: list[Incident] = []

@@ -14,6 +14,7 @@ from typing import Any
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
+from shared.governance.authentication import KeyRefused
 from shared.governance.money import MICRO, cents, millicents
 from shared.governance.operations import is_bound, pk_of_execution
 from shared.governance.prices import catalog_version
@@ -24,7 +25,7 @@ from shared.governance.usage import Report, read_report
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
 from shared.kit.errors import Conflict, Unavailable, Unprocessable
-from shared.store.models.governance import Operation, Tracked, tracked_pk
+from shared.store.models.governance import Operation, Purse, Tracked, tracked_pk
 from shared.store.transaction import ConditionFailed, Transaction
 
 KEPT_S = 30 * 24 * 3600
@@ -45,6 +46,13 @@ class IdempotencyKeyMismatch(Conflict):
     """The key of a report was used for another one."""
 
     code = "idempotency_key_mismatch"
+
+
+class KeyChanged(KeyRefused):
+    """The key is not, or no longer, one of the workflow's in the version it was known in: read it again."""
+
+    def __init__(self) -> None:
+        super().__init__("API_KEY_REVOKED", "The API key has been revoked")
 
 
 class Overbudget(Unprocessable):
@@ -74,6 +82,13 @@ class Mark:
         if given is not None:
             return cls(_hash("key", principal.key_id, given, digest if ":" in given else ""), digest)
         return event_mark(report.event_id or ids.uuid4(), digest)
+
+
+def prove_key(principal: Principal, purse: Purse | None) -> None:
+    """Raise KeyChanged unless the purse of the key's workflow has the key in its version."""
+    versions = purse.key_versions.attribute_values if purse is not None else {}
+    if versions.get(principal.key_id) != principal.key_version:
+        raise KeyChanged
 
 
 def event_mark(event_id: str, digest: str) -> Mark:
@@ -109,18 +124,20 @@ class Tracking:
     def track(self, principal: Principal, event: Mapping[str, Any], raw: bytes) -> dict[str, Any]:
         """Count one call and answer; ``raw`` are the bytes of the body.
 
-        Raises InvalidField (422; nothing is counted), IdempotencyKeyMismatch (409) and Overbudget (422; it is counted).
+        Raises InvalidField (422; nothing is counted), IdempotencyKeyMismatch (409), Overbudget (422; it is counted) and
+        KeyChanged (401).
         """
         report = read_report(event)
         return self.settle(principal, report, Mark.of(principal, report, raw), "llm_call").told()
 
     def settle(self, principal: Principal, report: Report, mark: Mark, event_type: str) -> Answered:
-        """Count one report, or recognise it. Raises IdempotencyKeyMismatch."""
+        """Count one report, or recognise it. Raises IdempotencyKeyMismatch and KeyChanged."""
         self.remember_label(principal, report.label)
         event_id = report.event_id or ids.uuid7()
         pk = pk_of_execution(principal.org_id, report.execution_id) if report.execution_id is not None else None
         for attempt in range(_ATTEMPTS):
             books = open_books(principal.org_id, principal.workflow_id, principal.key_id, pk, report.execution_id or "")
+            prove_key(principal, books.workflow)
             if books.operation is not None and not is_bound(books.operation):
                 books = open_books(principal.org_id, principal.workflow_id, principal.key_id, None, "")
             settlement = Settlement(books, report.spending.amount, principal.org_id)
