@@ -13,10 +13,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from shared.governance.providers import Provider, ProviderNotConfigured
+from shared.governance.providers import Provider
 from shared.identity import External
 from shared.kit import clock, crypto, ids, json
-from shared.kit.errors import NotFound, Unauthorized, Unprocessable
+from shared.kit.errors import NotFound, NotOffered, Unauthorized, Unprocessable
 
 if TYPE_CHECKING:
     from shared.kit.settings import Settings
@@ -41,7 +41,7 @@ class OAuth:
     def start(self, provider: str, redirect_uri: str) -> tuple[str, str]:
         """Where to send a person, and the state that will come back.
 
-        Raises NotFound for an unknown provider, ProviderNotConfigured, Unprocessable for a bad address.
+        Raises NotFound for an unknown provider, NotOffered, Unprocessable for a bad address.
         """
         if provider not in PROVIDERS:
             raise NotFound(f"There is no provider of this name; there are {', '.join(PROVIDERS)}")
@@ -55,7 +55,7 @@ class OAuth:
         """Who brings a code from a provider.
 
         Raises Unauthorized for a wrong state or code, Unavailable when the provider does not answer,
-        ProviderNotConfigured, Unprocessable.
+        NotOffered, Unprocessable.
         """
         chosen, redirect_uri = self._provider(provider), _checked_url(redirect_uri)
         self._check_state(state, provider, redirect_uri)
@@ -84,7 +84,7 @@ class OAuth:
                 settings.google_client_id, settings.google_client_secret,
             )  # fmt: skip
         if not made.is_configured:
-            raise ProviderNotConfigured(f"This deployment has no sign-in with {made.name}; register with a password")
+            raise NotOffered(f"This deployment has no sign-in with {made.name}; register with a password")
         return made
 
     def _client(self, provider: Provider) -> OutboundClient:

@@ -121,7 +121,7 @@ class Authenticator:
             raise Unauthorized("The session has ended")
         if claims.get("ep") != account.epoch and account.kept_session != token_id:
             raise Unauthorized("The session has ended")
-        if acting == home != account.home_org and not isinstance(membership, Membership):
+        if not (org or "").strip() and home != account.home_org and not isinstance(membership, Membership):
             # The account has another home since the session began.
             acting = account.home_org
             membership = read(Membership, pk, membership_sk(acting))

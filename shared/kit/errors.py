@@ -13,6 +13,7 @@ SignalboxError
 ├── Unprocessable       422  well-formed, but its meaning is wrong
 ├── TooManyRequests     429  slow down; ``retry_after`` seconds
 ├── Internal            500  our fault, never with detail
+├── NotOffered          501  the deployment has not been set up for it
 └── Unavailable         503  a dependency is down; try again
 """
 
@@ -100,6 +101,10 @@ class TooManyRequests(SignalboxError):
 
 class Internal(SignalboxError):
     status, code = 500, "internal_error"
+
+
+class NotOffered(SignalboxError):
+    status, code = 501, "not_implemented"
 
 
 class Unavailable(SignalboxError):

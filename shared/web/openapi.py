@@ -40,6 +40,7 @@ _TAGS = {
     "flows": "Definitions: registered once, run as often as you like.",
     "executions": "Runs of flows: watch, answer, pause, cancel.",
     "alerts": "What people should know of, where it is sent, and how an organisation stands.",
+    "organizations": "Organisations, who belongs to them, and the plans.",
     "system": "Health and node types; no credentials.",
 }
 """In the order in which the viewers show them."""
@@ -166,11 +167,14 @@ def _example_error(status: int) -> errors.SignalboxError:
         return errors.Unprocessable.field("role", "Role must be one of admin, user")
     kinds: dict[int, type[errors.SignalboxError]] = {
         401: errors.Unauthorized,
+        402: errors.PaymentRequired,
         403: errors.Forbidden,
         404: errors.NotFound,
         405: errors.MethodNotAllowed,
         409: errors.Conflict,
+        410: errors.Gone,
         413: errors.PayloadTooLarge,
+        501: errors.NotOffered,
         503: errors.Unavailable,
     }
     return kinds.get(status, errors.Internal)(HTTPStatus(status).phrase)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 from shared.kit import json
-from shared.kit.errors import SignalboxError, Unavailable
+from shared.kit.errors import Unavailable
 from shared.kit.logging import logger
 
 if TYPE_CHECKING:
@@ -18,12 +18,6 @@ TIMEOUT_S = 10.0
 ANSWER_BYTES = 1024 * 1024
 
 log = logger("oauth")
-
-
-class ProviderNotConfigured(SignalboxError):
-    """The deployment has no client id at the provider."""
-
-    status, code = 501, "not_implemented"
 
 
 class Provider(Protocol):
