@@ -67,11 +67,6 @@ class Pattern:
         return any(glob.matches(folded) for glob in self.globs)
 
 
-def has_control_characters(text: str) -> bool:
-    """Whether a text has characters that no tool's name may have."""
-    return any(character < " " or "\x7f" <= character <= "\x9f" for character in text)
-
-
 def compile_pattern(text: str) -> Pattern:
     """The pattern of a text that was checked when it came in."""
     globs: list[_Glob] = []
@@ -86,7 +81,7 @@ def checked_pattern(text: str) -> Pattern:
     """The pattern of a text somebody sent. Raises PatternTooLong and InvalidGlob."""
     if len(text.encode("utf-8", "surrogatepass")) > LONGEST_PATTERN:
         raise PatternTooLong(f"A tool pattern must have {LONGEST_PATTERN} bytes at most")
-    if has_control_characters(text):
+    if any(character < " " or "\x7f" <= character <= "\x9f" for character in text):
         raise InvalidGlob("A tool pattern must not contain control characters")
     if "" in text.split("|"):
         raise InvalidGlob("A tool pattern, and each of its alternatives between |, must not be empty")
