@@ -31,8 +31,13 @@ from functions.audit.schemas import (
 from shared.composition import services
 from shared.governance.audit import AuditFilter
 from shared.governance.executions import DECISIONS, ExecutionFilter
+from shared.governance.orgsettings import org_settings
+from shared.governance.plans import PlanFeatureMissing, plan
+from shared.governance.verification import verify, waiting
+from shared.identity.principal import Principal
 from shared.kit import clock
 from shared.kit.errors import InvalidRequest, SignalboxError, Unprocessable
+from shared.kit.settings import settings
 from shared.web.answers import answer, fitting
 from shared.web.apis import Api
 from shared.web.app import family_app, lambda_handler
@@ -65,6 +70,14 @@ def _moment_of(text: str | None, name: str, refuse: Callable[[str, str], Signalb
         return max(clock.parse_rfc3339(_UNESCAPED_PLUS.sub("+", text)), 0)
     except (ValueError, OverflowError):
         raise refuse(name, f"{name.capitalize()} must be an RFC 3339 time like 2026-10-01T12:00:00Z") from None
+
+
+def _require_trail(principal: Principal) -> None:
+    """Raise PlanFeatureMissing where plans are enforced and the organisation's has no audit trail."""
+    if settings().plan_enforcement:
+        chosen = plan(org_settings(principal.org_id).plan)
+        if not chosen.has("audit_log"):
+            raise PlanFeatureMissing(chosen, "audit_log")
 
 
 def _times(asked: Query) -> tuple[int | None, int | None]:
@@ -143,6 +156,7 @@ def get_execution(execution_id: str, principal: OrgPrincipal) -> Response:
 )
 def list_audit_log(principal: OrgPrincipal, query: RequestQuery) -> Response:
     """Who did what, and what the gate decided, newest first."""
+    _require_trail(principal)
     limit = min(query.integer("limit", _LOG_LIMIT, least=1), _LONGEST_LOG)
     since, until = _times(query)
     fields: dict[str, Any] = {name: query.text(name) or None for name in _NAMES}
@@ -169,8 +183,7 @@ def list_audit_log(principal: OrgPrincipal, query: RequestQuery) -> Response:
 )
 def verify_audit_log(principal: OrgPrincipal, query: RequestQuery) -> Response:
     """Every hash and link up to the newest entry, from the first one on or from a time on."""
-    from shared.governance.verification import verify, waiting
-
+    _require_trail(principal)
     since, _ = _times(query)
     _ = services().governance
     return answer(verification_row(verify(principal.org_id, since), waiting(principal.org_id)))
@@ -201,6 +214,7 @@ def list_exports(principal: OrgPrincipal) -> Response:
 )
 def create_export(request: Request, principal: OrgPrincipal, body: RequestBody) -> Response:
     """Begin to write a file of the entries of the last 30 days, or of another time; one JSON object a line."""
+    _require_trail(principal)
     form = read_form(body, NewExport, optional=True)
     since = _moment_of(form.since, "since", Unprocessable.field)
     until = _moment_of(form.until, "until", Unprocessable.field)

@@ -85,9 +85,8 @@ class _Walk:
         first = max(first, last - MOST_VERIFIED + 1)
         previous = BEFORE_FIRST if first == 1 else self._hash_of(first - 1)
         number = first
-        for entry in AuditEntry.query(
-            self._pk, AuditEntry.sk.between(entry_sk(first), entry_sk(last)), consistent_read=True
-        ):
+        numbers = AuditEntry.sk.between(entry_sk(first), entry_sk(last))
+        for entry in AuditEntry.query(self._pk, numbers, consistent_read=True) if first <= last else ():
             if entry.sk != entry_sk(number):
                 # Text between two numbers is no place of an entry; the next number is: one is missing.
                 is_place = entry.sk == entry_sk(int(entry.number))
@@ -96,7 +95,7 @@ class _Walk:
             number += 1
         if number <= last:
             raise _Broken("missing_entry", number)
-        if last and first <= last and previous != head.hash:
+        if last and previous != head.hash:
             raise _Broken("head_mismatch", last)
 
     def _proven(self, entry: AuditEntry, previous: str, number: int) -> str:
