@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from shared.engine.attempt import Failure
 from shared.engine.children import Children
+from shared.engine.ports import Decision
 from shared.engine.program import Node
 from shared.engine.routing import ends_branch, fork_branches
 from shared.engine.settling import Settling
@@ -19,7 +21,7 @@ DEEPEST = 64
 
 
 class Beginning:
-    """Starts what can start. ``held`` says that governance kept an effect from starting at the last look."""
+    """Starts what can start. ``held`` is why governance kept an effect from starting at the last look, if it did."""
 
     def __init__(self, turn: Turn, settling: Settling, children: Children) -> None:
         self._turn = turn
@@ -27,7 +29,7 @@ class Beginning:
         self._children = children
         self._state = turn.state
         self._journal = turn.journal
-        self.held = False
+        self.held: Decision | None = None
 
     def begin(self) -> bool:
         """Start every token that is ready; False when nothing could start."""
@@ -36,7 +38,7 @@ class Beginning:
         ready = list(islice((token for token in tokens if token.status == "ready" and not token.part), room))
         ready += self._elements(room - len(ready))
         begun, effects, visits = False, [], self._state.visits
-        self.held = False
+        self.held = None
         for token in ready:
             if not token.visit:
                 visits += 1
@@ -130,10 +132,10 @@ class Beginning:
         refused = False
         allowed: list[Token] = []
         for token in tokens:
-            decision = self._turn.governance.before(self._turn.execution, self._turn.node(token))
+            decision = self._turn.governance.before(self._turn.effect(token))
             if decision.verdict == "hold":
                 # Elements of a batch start in order, so what comes after it waits too.
-                self.held = True
+                self._hold(token, decision)
                 break
             if decision.verdict == "allow":
                 allowed.append(token)
@@ -143,8 +145,15 @@ class Beginning:
         allowed = [token for token in allowed if not self._is_gone(token)]
         if allowed and self._journal.commit(self._starts(allowed)):
             for token in allowed:
-                self._launch(self._state.tokens[token.id], inline=False)
+                self._launch_effect(self._state.tokens[token.id])
         return refused or bool(allowed)
+
+    def _hold(self, token: Token, decision: Decision) -> None:
+        self.held = decision
+        if decision.reason:
+            about = {"node": token.node, "kind": self._turn.kind(token.node)}
+            self._journal.note("log", level="info", message=decision.reason, **about)
+            self._journal.mark()
 
     def _refuse(self, token: Token, reason: str) -> None:
         if token.id not in self._state.tokens:
@@ -163,6 +172,12 @@ class Beginning:
                 subject = self._turn.subject(token) | {"visit": visit}
             facts.append({"type": name, "at": clock.now_ms(), **subject, "attempt": token.attempt + 1})
         return facts
+
+    def _launch_effect(self, token: Token) -> None:
+        job = self._turn.job(token)
+        # The start of the attempt that was asked about has been counted since.
+        asked = replace(token, attempt=token.attempt - 1)
+        self._turn.launch(token, lambda: self._turn.governed(asked, job))
 
     def _launch(self, token: Token, *, inline: bool) -> None:
         job, attempts = self._turn.job(token), self._turn.attempts

@@ -197,7 +197,7 @@ class Interpreter:
     def _rest(self) -> Verdict | None:
         """Nothing can run now: wait a moment here, or park until the next deadline or signal."""
         paused = self._state.paused
-        due = None if paused else self._turn.due_ms()
+        due = None if paused else self._due_ms()
         if due is not None and due - clock.now_ms() <= self._turn.limits.inline_wait_ms:
             if self._journal.commit():
                 clock.sleep(max(due - clock.now_ms(), 0) / 1000)
@@ -205,9 +205,16 @@ class Interpreter:
         deadline = self._turn.deadline_ms
         if deadline is not None:
             due = min(due if due is not None else deadline, deadline)
-        status = "paused" if paused or self._beginning.held else "waiting"
+        held = self._beginning.held
+        status = "paused" if paused or (held is not None and held.status == "paused") else "waiting"
         wake = self._journal.wake
         return Verdict("park", until_ms=due, status=status, wake=wake) if self._journal.park(due, status) else None
+
+    def _due_ms(self) -> int | None:
+        """When the next timer comes, or governance wants to be asked again."""
+        held = self._beginning.held
+        found = (self._turn.due_ms(), None if held is None else held.until_ms)
+        return min((due for due in found if due is not None), default=None)
 
     def _flush_if_due(self) -> None:
         if self._journal.pending >= FLUSH_FACTS or self._journal.pending_s >= FLUSH_SECONDS:

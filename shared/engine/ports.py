@@ -47,24 +47,44 @@ class Driver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """An attempt that is about to reach outside. ``key`` is the same at every look at this attempt, and no other's."""
+
+    execution: ExecutionFacts
+    node: Node
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether an effect may start now: *allow*, *hold* until the execution is woken, or *refuse* with a reason."""
+    """Whether an effect may start now: *allow*, *refuse* with a reason, or *hold*.
+
+    What is held is asked about again when the execution is woken or at ``until_ms``; meanwhile it is shown as
+    ``status``. A ``reason`` to hold is logged.
+    """
 
     verdict: Literal["allow", "hold", "refuse"] = "allow"
     reason: str = ""
+    until_ms: int | None = None
+    status: Literal["paused", "waiting"] = "waiting"
 
 
 class Governance(Protocol):
-    """Asked before every effectful node."""
+    """Asked before every effect, and told what it used. Neither raises but for a store that is out of reach."""
 
-    def before(self, execution: ExecutionFacts, node: Node) -> Decision: ...
+    def before(self, effect: Effect) -> Decision: ...
+
+    def after(self, effect: Effect, usage: Mapping[str, Any] | None, *, failed: bool) -> None: ...
 
 
 class AllowEverything:
     """The governance of executions that no workflow governs."""
 
-    def before(self, execution: ExecutionFacts, node: Node) -> Decision:
+    def before(self, effect: Effect) -> Decision:
         return Decision()
+
+    def after(self, effect: Effect, usage: Mapping[str, Any] | None, *, failed: bool) -> None:
+        return
 
 
 class Workers(Protocol):

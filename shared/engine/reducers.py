@@ -106,7 +106,7 @@ def _edge_taken(state: State, fact: Fact, program: Program) -> None:
     new_input = {"error": error, **error} if error else source.output
     moved = Token(
         fact.get("new", source.id), fact["target"], new_input, previous_input=source.input, group=source.group,
-        branch=source.branch, error=error,
+        branch=source.branch, error=error, came=fact.get("visit", 0),
     )  # fmt: skip
     state.tokens[moved.id] = moved
     state.next_token = max(state.next_token, moved.id + 1)

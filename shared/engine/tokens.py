@@ -11,7 +11,7 @@ TokenStatus = Literal["ready", "running", "waiting", "retrying", "finished", "fa
 
 @dataclass(slots=True)
 class Token:
-    """A place in the program. ``visit`` 0 means its node has not begun.
+    """A place in the program. ``visit`` 0 means its node has not begun; ``came`` is the visit it came from.
 
     ``attempt`` counts deliveries, ``failures`` those the author's retries count. ``wait_params`` are the parameters a
     prep hook made before the node began to wait. ``part`` is how many elements, from ``branch`` on, a child execution
@@ -24,6 +24,7 @@ class Token:
     previous_input: Any = None
     status: TokenStatus = "ready"
     visit: int = 0
+    came: int = 0
     attempt: int = 0
     failures: int = 0
     due_ms: int | None = None

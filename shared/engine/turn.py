@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.engine.attempt import Attempts, Job, Result
+from shared.engine.attempt import Attempts, Failure, Job, Result
 from shared.engine.journal import Journal
-from shared.engine.kinds.base import Answer, ExecutionFacts
-from shared.engine.ports import Driver, Governance, Workers
+from shared.engine.kinds.base import Answer, Done, ExecutionFacts, Wait
+from shared.engine.ports import Driver, Effect, Governance, Workers
 from shared.engine.program import Node, Program
 from shared.engine.repository import ExecutionRepository
 from shared.engine.scope import ScopeFactory
@@ -105,6 +105,21 @@ class Turn:
             execution=self.execution, attempt=token.attempt, answer=answer, is_item=token.is_item, redact=redact,
             idempotency_key=f"{self.execution.id}:{node.name}:{token.visit}{item}", params=token.wait_params,
         )  # fmt: skip
+
+    def effect(self, token: Token) -> Effect:
+        """The attempt a token is about to make. Its key tells it from every other one of this execution."""
+        item = f":{token.branch}" if token.is_item else ""
+        key = f"{self.control.execution_id}:{token.id}:{token.came}{item}:{token.attempt}"
+        return Effect(self.execution, self.node(token), key)
+
+    def governed(self, token: Token, job: Job) -> Result:
+        """Attempt an effect, and tell governance what it used."""
+        effect = self.effect(token)
+        result = self.attempts.run(job)
+        if not isinstance(result.outcome, Wait):
+            usage = result.outcome.usage if isinstance(result.outcome, Done) else None
+            self.governance.after(effect, usage, failed=isinstance(result.outcome, Failure))
+        return result
 
     def launch(self, token: Token, work: Callable[[], Result]) -> None:
         """Hand an attempt to the workers."""

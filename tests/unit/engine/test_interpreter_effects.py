@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.engine.kinds.base import Call, Done, ExecutionFacts, NodeFailed, Wait
-from shared.engine.ports import Decision
+from shared.engine.kinds.base import Call, Done, NodeFailed, Wait
+from shared.engine.ports import Decision, Effect
 from shared.engine.program import Batch, Node, Retry
 from shared.kit.errors import Conflict
 from shared.store.embedded import Fault
@@ -340,16 +340,23 @@ def test_a_process_that_stops_waits_for_no_long_effect(world: World) -> None:
 
 
 class Ruling:
-    """Decides as told."""
+    """Decides as told, and keeps what it was asked and told."""
 
     def __init__(self, **verdicts: Any) -> None:
         self.verdicts = verdicts
         self.asked: list[str] = []
+        self.keys: list[str] = []
+        self.told: list[tuple[str, Any, bool]] = []
+        self.until_ms: int | None = None
 
-    def before(self, execution: ExecutionFacts, found: Node) -> Decision:
-        self.asked.append(found.name)
-        verdict = self.verdicts.get(found.name, "allow")
-        return Decision(verdict, "no money" if verdict == "refuse" else "")
+    def before(self, effect: Effect) -> Decision:
+        self.asked.append(effect.node.name)
+        self.keys.append(effect.key)
+        verdict = self.verdicts.get(effect.node.name, "allow")
+        return Decision(verdict, "no money" if verdict == "refuse" else "", self.until_ms, "paused")
+
+    def after(self, effect: Effect, usage: Any, *, failed: bool) -> None:
+        self.told.append((effect.key, usage, failed))
 
 
 def test_governance_stands_before_every_effect(world: World) -> None:
@@ -382,6 +389,35 @@ def test_a_held_effect_waits_for_a_wake(world: World) -> None:
     assert (
         world.view(execution_id).result == [{"items": [1, 2, 3]}] * 3 or world.view(execution_id).status == "completed"
     )
+
+
+def test_a_held_effect_is_asked_about_again_in_time(world: World) -> None:
+    """What is held until a moment goes on by itself then, under the key it was asked about with."""
+    world.governance = ruling = Ruling(a="hold")
+    ruling.until_ms = world.clock.now_ms() + 60_000
+    execution_id = world.start(node("p", next={"default": "a"}), node("a", "effect"))
+    world.settle()
+    assert world.control(execution_id).status == "paused"
+    ruling.verdicts = {}
+    world.clock.advance(60)
+    assert world.advance(execution_id).status == "completed"
+    assert len(set(ruling.keys)) == 1 and len(ruling.keys) > 1
+
+
+def test_governance_is_told_what_an_effect_used(world: World) -> None:
+    """Once for each attempt, under the key it was asked about with; a retried attempt has another key."""
+    world.governance = ruling = Ruling()
+    failures = iter([True, False])
+
+    def run(call: Call) -> Done:
+        if next(failures):
+            raise NodeFailed("busy")
+        return Done(1, usage={"total_tokens": 7})
+
+    world.kind("model", run, effectful=True)
+    world.run(node("a", "model", retry=Retry(1)))
+    assert [(usage, failed) for _, usage, failed in ruling.told] == [(None, True), ({"total_tokens": 7}, False)]
+    assert [key for key, _, _ in ruling.told] == ruling.keys and len(set(ruling.keys)) == 2
 
 
 def test_an_effect_that_was_interrupted_after_its_wait_is_another_attempt(world: World) -> None:
