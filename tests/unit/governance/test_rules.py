@@ -15,7 +15,7 @@ PREDICATE = {"kind": "tool_parameters", "trigger_logic": "all", "conditions": [R
 
 
 def rule(rule_id: str = "r", **values: Any) -> ApprovalRule:
-    fields = {
+    fields: dict[str, Any] = {
         "name": "Refunds",
         "tool_patterns": "[]",
         "priority": 100,
