@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 
-from shared.governance.executions import ExecutionDetail, ExecutionRow, Happening, Span
+from shared.governance.executions import ExecutionDetail, ExecutionRow
 from shared.governance.exports import ExportView
 from shared.governance.money import cents
+from shared.governance.trail import Happening, Span
 from shared.governance.verification import MOST_VERIFIED, Verification
 from shared.kit import clock
 from shared.web.requests import WireModel

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.governance.reservations import complete
-from shared.governance.tracking import KEPT_S, IdempotencyKeyMismatch, Mark, Tracking, event_mark, is_new, prove_key
+from shared.governance.tracking import (
+    KEPT_S,
+    IdempotencyKeyMismatch,
+    Mark,
+    Tracking,
+    event_mark,
+    is_new,
+    listing,
+    prove_key,
+)
 from shared.governance.usage import InvalidField, latency_of, read_report, text_of
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
@@ -205,6 +214,7 @@ def _row(principal: Principal, incident: Incident) -> Tracked:
         tracked_pk(principal.org_id, incident.mark.id), "tracked", org_id=principal.org_id, key_id=principal.key_id,
         workflow_id=principal.workflow_id, event_type=incident.type, execution_id=incident.execution_id,
         digest=incident.mark.digest, details=json.dumps(details), created_ms=now, ttl=now // 1000 + KEPT_S,
+        **listing(principal.org_id, incident.execution_id, now, incident.mark.id),
     )  # fmt: skip
 
 

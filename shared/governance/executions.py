@@ -10,10 +10,10 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 from shared.governance.operations import find_operation
-from shared.governance.trail import entries_of
+from shared.governance.trail import Happening, Span, happenings_of
 from shared.identity.principal import Principal
 from shared.kit import ids
 from shared.kit.errors import NotFound
@@ -43,28 +43,6 @@ class FlowRun:
     status: str
     started_ms: int
     ended_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """Something that happened in an execution: a fact of its journal, or an entry of the audit chain about it."""
-
-    type: str
-    at_ms: int
-    details: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Something that took time: a node, a model call, a tool. ``ended_ms`` is None while it goes on."""
-
-    name: str
-    type: str
-    span_id: str | None
-    parent_span_id: str | None
-    started_ms: int
-    ended_ms: int | None
-    status: str
 
 
 class FlowRuns(Protocol):
@@ -179,11 +157,8 @@ class Executions:
         operation = find_operation(org_id, execution_id)
         if operation is not None:
             row = _row_of(operation)
-            told = [
-                Happening(entry["action"], at_ms, entry)
-                for at_ms, entry in entries_of(org_id, row.id, row.created_ms, row.completed_ms)
-            ]
-            return ExecutionDetail(_named(org_id, [row])[0], told, [])
+            events, spans = happenings_of(org_id, row.id, row.created_ms, row.completed_ms)
+            return ExecutionDetail(_named(org_id, [row])[0], events, spans)
         if not ids.is_uuid(execution_id):
             raise NotFound("There is no such execution")
         flow = self._flows.get(principal, execution_id.lower())

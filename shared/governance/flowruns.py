@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from shared.governance.executions import FlowRun, Happening, Span
+from shared.governance.executions import FlowRun
+from shared.governance.trail import Happening, Span
 from shared.identity.principal import Principal
 
 if TYPE_CHECKING:

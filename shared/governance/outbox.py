@@ -145,7 +145,7 @@ def _attempt(work: Callable[[], bool | None], items: Sequence[Source], failed: s
 
 def _model(pk: str, sk: str) -> type[Source] | None:
     """What an item of these keys is, as far as it is followed."""
-    if pk.endswith("#events"):
+    if pk.partition("#")[2] == "events":
         return Event
     return Operation if sk == "operation" else None
 

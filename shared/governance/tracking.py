@@ -25,7 +25,7 @@ from shared.governance.usage import Report, read_report
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
 from shared.kit.errors import Conflict, Unavailable, Unprocessable
-from shared.store.models.governance import Operation, Purse, Tracked, tracked_pk
+from shared.store.models.governance import Operation, Purse, Tracked, tracked_listing_pk, tracked_pk
 from shared.store.transaction import ConditionFailed, Transaction
 
 KEPT_S = 30 * 24 * 3600
@@ -251,8 +251,16 @@ def _tracked(principal: Principal, report: Report, mark: Mark, event_type: str, 
         tracked_pk(principal.org_id, mark.id), "tracked", org_id=principal.org_id, key_id=principal.key_id,
         workflow_id=principal.workflow_id, event_type=event_type, execution_id=report.execution_id, digest=mark.digest,
         answer=json.dumps({"overbudget": answered.overbudget, "body": answered.body}), details=json.dumps(details),
-        created_ms=now, ttl=now // 1000 + KEPT_S,
+        created_ms=now, ttl=now // 1000 + KEPT_S, **listing(principal.org_id, report.execution_id, now, mark.id),
     )  # fmt: skip
+
+
+def listing(org_id: str, execution_id: str | None, now_ms: int, event_id: str) -> dict[str, Any]:
+    """The attributes that list an event under its execution; none where it names none."""
+    if execution_id is None or not ids.is_uuid(execution_id):
+        return {}
+    at = f"{now_ms:015d}#{event_id}"
+    return {"org_listing": tracked_listing_pk(org_id, execution_id.lower()), "listed_at": at}
 
 
 def is_new() -> Condition:

@@ -77,6 +77,11 @@ def tracked_pk(org_id: str, event_id: str) -> str:
     return f"{org_id}#tracked#{event_id}"
 
 
+def tracked_listing_pk(org_id: str, execution_id: str) -> str:
+    """Under what the counted events of an execution are listed."""
+    return f"{org_id}#execution#{execution_id}"
+
+
 def chain_pk(org_id: str, chain_id: str) -> str:
     """Partition key of a chain."""
     return f"{org_id}#chain#{chain_id}"
@@ -113,6 +118,17 @@ class DueIndex(GlobalSecondaryIndex["Record"]):
 
 class OperationIndex(GlobalSecondaryIndex["Operation"]):
     """Operations of an org, oldest first: ``listed_at`` is the execution id."""
+
+    class Meta:
+        index_name = "by_org"
+        projection = AllProjection()
+
+    org_listing = UnicodeAttribute(hash_key=True)
+    listed_at = UnicodeAttribute(range_key=True)
+
+
+class TrackedIndex(GlobalSecondaryIndex["Tracked"]):
+    """Counted events of an execution, oldest first: the same index, under partitions of their own."""
 
     class Meta:
         index_name = "by_org"
@@ -309,7 +325,10 @@ class Operation(Record):
 
 
 class Tracked(Record):
-    """An event that was counted. ``digest`` is of the body, ``answer`` the stored answer; kept 30 days."""
+    """An event that was counted. ``digest`` is of the body, ``answer`` the stored answer; kept 30 days.
+
+    Those that name an execution are listed under it.
+    """
 
     class Meta(GovernanceMeta):
         pass
@@ -325,6 +344,9 @@ class Tracked(Record):
     answer = UnicodeAttribute(null=True)
     details = UnicodeAttribute(default="{}")
     created_ms = NumberAttribute()
+    org_listing = UnicodeAttribute(null=True)
+    listed_at = UnicodeAttribute(null=True)
+    by_execution = TrackedIndex()
 
 
 class Chain(Record):
