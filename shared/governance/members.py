@@ -111,7 +111,8 @@ def _found(org_id: str, account_id: str) -> tuple[OrgRecord, OrgMember, AccountR
     org = get_org(org_id)
     if org is None:
         raise NotFound("There is no such organisation")
-    member, account = member_of(org_id, account_id), account_record(account_id)
+    member = member_of(org_id, account_id)
+    account = None if member is None else account_record(account_id)
     if member is None or account is None:
         raise NotFound("There is no such member")
     return org, member, account
