@@ -28,7 +28,7 @@ def policy(
 ) -> Policy:
     """A stored policy, younger than those before."""
     age = next(_ages)
-    values = {
+    values: dict[str, Any] = {
         "policy_id": f"p-{age:06d}", "org_id": ORG, "name": f"policy {age}", "policy_type": policy_type, "scope": scope,
         "scope_id": scope_id, "enabled": True, "priority": 100, "enforcement_mode": "Hard",
         "config": json.dumps(config), "revision": 1, "created_ms": age, "updated_ms": age,
@@ -214,7 +214,7 @@ def test_the_strictest_chain_and_epsilon_count() -> None:
 
 
 def rule(rule_id: str, priority: int = 100, **more: Any) -> Rule:
-    values = {
+    values: dict[str, Any] = {
         "rule_id": rule_id, "org_id": ORG, "name": rule_id, "priority": priority, "expires_in_s": 300,
         "risk_level": "LOW", "revision": 1, "created_ms": 1, "updated_ms": 1,
     }  # fmt: skip
