@@ -180,6 +180,8 @@ class Server(uvicorn.Server):
                 ws_max_size=LARGEST_MESSAGE,
                 ws_ping_interval=PING_SECONDS,
                 ws_ping_timeout=PING_SECONDS,
+                # A compressor for each of a thousand sockets takes hundreds of megabytes; API Gateway has none either.
+                ws_per_message_deflate=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )

@@ -77,7 +77,8 @@ class Socket:
                 await self._wire.close(*item)
                 return
             try:
-                await asyncio.wait_for(self._wire.send_text(item), self._stalled_s)
+                async with asyncio.timeout(self._stalled_s):
+                    await self._wire.send_text(item)
             except TimeoutError:
                 await self._wire.close(TRY_AGAIN_LATER, "the client reads too slowly")
                 return
