@@ -58,6 +58,7 @@ def governance_of(parts: Services) -> Governance:
         control=lambda: parts.control,
         flows=lambda: _flow_runs(parts),
         identity=lambda: parts.identity,
+        runs=lambda: parts.engine,
     )
     return Governance(parts.root_secret, parts.settings, outlets)
 
@@ -73,7 +74,6 @@ def advancer_of(parts: Services) -> Advancer:
     from shared.engine.advance import Advancer
     from shared.engine.attempt import Attempts
     from shared.engine.interpreter import Limits
-    from shared.engine.ports import AllowEverything
     from shared.vault import AccountSecrets
 
     chosen = parts.settings
@@ -83,7 +83,7 @@ def advancer_of(parts: Services) -> Advancer:
         programs=parts.catalog,
         secrets=AccountSecrets(parts.secrets),
         attempts=Attempts(parts.kinds, parts.kind_services, stopping),
-        governance=AllowEverything(),
+        governance=parts.governance.flow_gate,
         driver=parts.driver,
         heart=parts.heart,
         workers=parts.workers.mailbox,

@@ -7,6 +7,7 @@ that one, so that of two commands at once the last holds for all.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from shared.engine.ports import Driver
@@ -46,6 +47,15 @@ class Commands:
         told = self.wake(org_id, execution_id)
         if told is not None and told.has_children:
             self.pass_on(org_id, execution_id, command)
+
+    def nudge(self, org_id: str, execution_id: str) -> None:
+        """Have an execution and its children look again at what is held; raises ConditionFailed when it has ended."""
+        pk = execution_pk(org_id, execution_id)
+        Transaction().update(Control(pk, "control"), raise_wake(), TAKES_COMMANDS, label="control").commit()
+        told = self.wake(org_id, execution_id)
+        for child_id in self._repository.open_children(pk) if told is not None and told.has_children else ():
+            with contextlib.suppress(ConditionFailed):
+                self.nudge(org_id, child_id)
 
     def pass_on(self, org_id: str, parent_id: str, command: str) -> None:
         """Tell every open child of an execution."""

@@ -186,6 +186,20 @@ class Engine:
         """Go on after :meth:`pause`. Raises NotFound, Conflict."""
         self._command(principal, execution_id, "")
 
+    def nudge(self, principal: Principal, execution_id: str) -> None:
+        """Have an execution that governance holds, and its children, ask again. Raises NotFound, Conflict."""
+        row = self._summary(self._pk(principal, execution_id))
+        try:
+            self._commands.nudge(principal.org_id, row.execution_id)
+        except ConditionFailed as failed:
+            raise Conflict(_ENDED) from failed
+
+    def live(self, principal: Principal, definition_id: str) -> Sequence[str]:
+        """Ids of the live executions of a definition, oldest first."""
+        hash_key = definition_listing_pk(principal.org_id, definition_id)
+        rows = Summary.by_definition.query(hash_key, filter_condition=Summary.status.is_in(*sorted(LIVE)))
+        return [row.execution_id for row in rows]
+
     def _command(self, principal: Principal, execution_id: str, command: str) -> None:
         row = self._summary(self._pk(principal, execution_id))
         try:

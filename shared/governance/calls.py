@@ -42,6 +42,7 @@ class Call:
     trace_id: str | None
     execution_id: str | None
     fingerprint: str
+    flow_execution_id: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from shared.governance.refusals import Refused
 from shared.governance.rules import ApprovalRule
 from shared.kit import clock, ids, json
 from shared.store.models.governance import Operation, Purse, purse_pk
+from shared.store.models.policies import Approval
 from shared.store.transaction import ConditionFailed, Transaction, read_each
 
 
@@ -31,13 +32,13 @@ class Executing:
         purse, operation = self._read(key, call)
         self._prove_key(api_key, key, purse)
         try:
-            rule = self._judge(key, call, purse, operation)
+            rule, approval = self._judge(key, call, purse, operation)
         except Refused as refused:
             self._gate.recorder.refused(key, call, refused, source="execute")
             raise
         if rule is not None:
             return self._ask(key, call, operation, rule)
-        self._record(key, call, operation)
+        self._record(key, call, operation, approval)
         return _answer(call, operation, "allow", "Within policy.")
 
     def _read(self, key: KnownKey, call: Call) -> tuple[Purse, Operation]:
@@ -67,8 +68,10 @@ class Executing:
         if version is None:
             raise KeyRefused("API_KEY_REVOKED", "The API key has been revoked")
 
-    def _judge(self, key: KnownKey, call: Call, purse: Purse, operation: Operation) -> ApprovalRule | None:
-        """The rule by which a person must decide first, if any. Raises Refused."""
+    def _judge(
+        self, key: KnownKey, call: Call, purse: Purse, operation: Operation
+    ) -> tuple[ApprovalRule | None, Approval | None]:
+        """The rule by which a person must decide first, or the approval by which one has. Raises Refused."""
         refusal = halted(purse.state, purse.state_reason, at_gate=False)
         if refusal is not None:
             raise refusal
@@ -78,10 +81,10 @@ class Executing:
             raise verdict.refusal
         wanted = call.approval_id or operation.approval_id
         if wanted is not None:
-            self._gate.approvals().check(operation, wanted, call.action_digest)
+            approval = self._gate.approvals().check(operation, wanted, call.action_digest, call.names)
             self._recheck_budget(purse, operation)
-            return None
-        return verdict.rule
+            return None, approval
+        return verdict.rule, None
 
     def _recheck_budget(self, purse: Purse, operation: Operation) -> None:
         """A reservation that lapsed while a person decided is good only while there is money still."""
@@ -109,7 +112,8 @@ class Executing:
             "approval_expires_at": clock.rfc3339(clock.now_ms() + rule.expires_in_s * 1000),
         }
 
-    def _record(self, key: KnownKey, call: Call, operation: Operation) -> None:
+    def _record(self, key: KnownKey, call: Call, operation: Operation, approval: Approval | None) -> None:
+        """Write down that the tool runs, and use up the approval it runs by."""
         fact = Fact(
             "execute.allow", ("workflow", key.workflow_id), event_type="authorization_decision", decision="allow",
             workflow_id=key.workflow_id, execution_id=operation.execution_id,
@@ -119,7 +123,17 @@ class Executing:
         add_event(tx, key.org_id, Actor("api_key", key.key_id, key.label), fact)
         if call.tool is not None and call.tool != operation.tool:
             tx.update(operation, [Operation.tool.set(call.tool)], Operation.pk.exists(), label="operation")
-        tx.commit()
+        if approval is None:
+            tx.commit()
+            return
+        approvals = self._gate.approvals()
+        approvals.use(tx, approval)
+        try:
+            tx.commit()
+        except ConditionFailed:
+            # Somebody was faster, or the approval has changed: looking again says which.
+            approvals.check(operation, approval.approval_id, call.action_digest, call.names)
+            raise Refused("APPROVAL_REPLAY_REJECTED", "This approval has been used") from None
 
 
 def _unknown(call: Call) -> Refused:

@@ -190,7 +190,7 @@ class _Question:
 
     def _learn_from(self, attempt: Attempt, purse: Purse) -> None:
         self._refuse_halted(purse)
-        if purse.key_versions.attribute_values.get(self._key.key_id) != self._key.version:
+        if self._key.version and purse.key_versions.attribute_values.get(self._key.key_id) != self._key.version:
             self._renew_key(purse)
         if is_over(purse):
             roll_over(purse)

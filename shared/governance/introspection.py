@@ -84,7 +84,7 @@ def workflow_status(org_id: str, workflow_id: str, asked: str) -> dict[str, Any]
         "version": int(purse.state_version),
         "reason": purse.state_reason,
         "updated_at": int(purse.state_ms) // 1000,
-        "current_cost": cents(purse.spent) / 100,
+        "current_cost": cents(int(purse.spent)) / 100,
         "rate_per_minute": sum(map(int, purse.calls.attribute_values.values())) if current else 0,
     }
 

@@ -74,7 +74,8 @@ def move(*, spent: int = 0, reserved: int = 0, overrun: int = 0, overdraft: int 
 
 def room(amount: int) -> Condition:
     """That so much is available in a period that goes on."""
-    return (Purse.available >= amount) & in_period()
+    condition: Condition = (Purse.available >= amount) & in_period()
+    return condition
 
 
 def in_period() -> Condition:

@@ -40,7 +40,7 @@ class Overdraft:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at one call. ``projected`` is in micro-cents; ``key`` is the asking key's id and version."""
+    """One attempt at one call. ``projected`` is in micro-cents; a ``key_version`` of 0 means that a definition asks."""
 
     key_id: str
     key_version: int
@@ -104,11 +104,9 @@ class Attempt:
     def _purse(self) -> tuple[list[Action], Condition]:
         standing, calls = self.standing, Purse.calls[self.key_id]
         counting = standing.minute if standing.minute >= this_minute() else None
-        condition = (
-            Purse.state.is_in(*WORKING)
-            & (Purse.policy_version <= standing.policies.version)
-            & (Purse.key_versions[self.key_id] == self.key_version)
-        )
+        condition = Purse.state.is_in(*WORKING) & (Purse.policy_version <= standing.policies.version)
+        if self.key_version:
+            condition &= Purse.key_versions[self.key_id] == self.key_version
         if self.overdraft is None:
             condition &= room(self.projected)
         else:
@@ -144,6 +142,7 @@ class Attempt:
             period_start_ms=standing.period_start_ms, expires_ms=expires_ms, model=call.model, tool=call.tool,
             tools=None if call.tools is None else json.dumps(list(call.tools)), chain_id=call.chain_id,
             trace_id=call.trace_id, action_digest=call.action_digest, approval_id=self.approval_id, depth=self.depth,
+            flow_execution_id=call.flow_execution_id,
             policy_id=None if rule is None else rule.rule_id, policy_version=standing.policies.version,
             explanation=self.explanation, created_ms=self.now_ms, ttl=self.now_ms // 1000 + KEPT_S,
             due_shard=due_shard(standing.org_id), due_ms=expires_ms, org_listing=standing.org_id,
@@ -226,8 +225,8 @@ class Attempt:
     def unaffordable(self, code: str, purse: Purse) -> Refused:
         """The refusal for want of money in a purse."""
         details = {
-            "spent_cents": cents(purse.spent), "reserved_cents": cents(purse.reserved),
-            "budget_cents": cents(purse.cap), "projected_cents": -(-self.projected // MICRO), "scope": purse.scope,
+            "spent_cents": cents(int(purse.spent)), "reserved_cents": cents(int(purse.reserved)),
+            "budget_cents": cents(int(purse.cap)), "projected_cents": -(-self.projected // MICRO), "scope": purse.scope,
         }  # fmt: skip
         return Refused(
             code, "The budget is used up; raise it, or wait for the next period", at_gate=True, details=details,

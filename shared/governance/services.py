@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from shared.governance.control import ControlPlane
     from shared.governance.dashboard import Dashboard
     from shared.governance.deliveries import Deliveries
+    from shared.governance.dispatch import Dispatch, Submit
     from shared.governance.executing import Executing
     from shared.governance.executions import Executions, FlowRuns
     from shared.governance.exports import Exports
+    from shared.governance.flowcommands import FlowCommands, Runs
+    from shared.governance.flowgate import FlowGate
     from shared.governance.gate import Gate
     from shared.governance.invites import Invites
     from shared.governance.keys import ApiKeys
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from shared.kit.settings import Settings
     from shared.outbound import OutboundClient
     from shared.store.blobs import Blobs
+    from shared.store.models.governance import Event
     from shared.vault import Envelope
 
 
@@ -60,6 +64,8 @@ class Outlets:
     control: Callable[[], ControlPlane]
     flows: Callable[[], FlowRuns]
     identity: Callable[[], Identity]
+    runs: Callable[[], Runs]
+    background: Callable[[], Submit | None]
 
 
 class Governance:
@@ -124,7 +130,21 @@ class Governance:
         """Questions put to people."""
         from shared.governance.approvals import Approvals
 
-        return Approvals()
+        return Approvals(self.flow_commands.decided)
+
+    @cached_property
+    def flow_commands(self) -> FlowCommands:
+        """Tells executions what becomes of the workflow that governs them."""
+        from shared.governance.flowcommands import FlowCommands
+
+        return FlowCommands(self._outlets.runs)
+
+    @cached_property
+    def flow_gate(self) -> FlowGate:
+        """The gate as the engine asks it."""
+        from shared.governance.flowgate import FlowGate
+
+        return FlowGate(self.gate, self.tracking, lambda: self.approvals)
 
     @cached_property
     def approval_rules(self) -> ApprovalRules:
@@ -177,7 +197,7 @@ class Governance:
         return GovernanceSweep(
             {
                 "approval": lambda org_id, pk, sk: self.approvals.due(org_id, sk),
-                "delivery": lambda org_id, pk, sk: self.deliveries.deliver(org_id, sk),
+                "delivery": lambda org_id, pk, sk: self.dispatch(org_id, sk),
                 "event": lambda org_id, pk, sk: self.outbox.handle_due("event", org_id, pk, sk),
                 "settings": lambda org_id, pk, sk: propagate(org_id),
             }
@@ -209,7 +229,15 @@ class Governance:
         """What happens, on its way to whoever follows it."""
         from shared.governance.outbox import Outbox
 
-        return Outbox(self.audit, self.exports, control=self._outlets.control(), alerts=self.alerts)
+        return Outbox(
+            self.audit, self.exports, control=self._outlets.control(), commands=self._command, alerts=self.alerts,
+            deliver=lambda org_id, delivery_id: self.dispatch(org_id, delivery_id),
+        )  # fmt: skip
+
+    def _command(self, event: Event) -> None:
+        """What an event means to executions that run."""
+        self.flow_commands.follow(event)
+        self.approvals.resolve(event)
 
     @cached_property
     def alerts(self) -> Alerts:
@@ -232,6 +260,13 @@ class Governance:
         from shared.governance.senders import Senders
 
         return Deliveries(self.alert_channels, self.notifications, Senders(self._outlets.outbound, self._outlets.mail))
+
+    @cached_property
+    def dispatch(self) -> Dispatch:
+        """Has messages sent."""
+        from shared.governance.dispatch import Dispatch
+
+        return Dispatch(lambda org_id, delivery_id: self.deliveries.deliver(org_id, delivery_id), self._outlets.background())
 
     @cached_property
     def notifications(self) -> Notifications:

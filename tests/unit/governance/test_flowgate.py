@@ -1,0 +1,103 @@
+"""Executions of a definition that a workflow governs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.composition import Services
+from shared.engine.kinds.base import ExecutionFacts
+from shared.engine.ports import Decision, Effect
+from shared.engine.program import Node
+from shared.governance.money import MICRO
+from shared.governance.operations import operation_tail, pk_of
+from shared.identity import DEFAULT_ORG_ID
+from shared.kit import clock, ids
+from shared.store.models.governance import Operation
+from shared.store.models.policies import Binding, bindings_pk
+from shared.store.transaction import Transaction, read
+from tests.support.governance import Governed, govern, owner
+from tests.support.time import HeldClock
+
+FLOW = "0198c0de-7a10-7c2e-9d3a-2f9c41aa0f10"
+
+
+def _bind(bot: Governed) -> None:
+    record = Binding(
+        bindings_pk(bot.org_id), FLOW, org_id=bot.org_id, definition_id=FLOW, workflow_id=bot.workflow_id,
+        created_ms=clock.now_ms(),
+    )  # fmt: skip
+    Transaction().put(record).commit()
+
+
+@pytest.fixture
+def bot(held: HeldClock, services: Services) -> Governed:
+    """A workflow with ten cents that governs the flow."""
+    made = govern(services, budget_cents=10)
+    _bind(made)
+    return made
+
+
+def _effect(kind: str = "http.request", key: str = "e:1:0:0", **params: Any) -> Effect:
+    facts = ExecutionFacts(ids.uuid7(), DEFAULT_ORG_ID, ids.uuid4(), FLOW)
+    return Effect(facts, Node("call", kind, params), key)
+
+
+def _operation(bot: Governed, key: str = "e:1:0:0") -> Operation:
+    found = read(Operation, pk_of(bot.org_id, operation_tail(f"definition:{FLOW}", key)), "operation")
+    assert found is not None
+    return found
+
+
+def test_what_nobody_governs_passes(services: Services) -> None:
+    """No binding: allowed, and nothing is written."""
+    assert services.governance.flow_gate.before(_effect()) == Decision()
+    services.governance.flow_gate.after(_effect(), {"total_tokens": 5}, failed=False)
+
+
+def test_an_effect_reserves_once_and_gives_back(services: Services, bot: Governed) -> None:
+    """A second look at the same attempt finds the first one's reservation; a tool that used no model costs nothing."""
+    gate, effect = services.governance.flow_gate, _effect()
+    assert gate.before(effect) == gate.before(effect) == Decision()
+    assert bot.purse.reserved == MICRO
+    gate.after(effect, None, failed=False)
+    assert (bot.purse.reserved, bot.purse.spent, bot.purse.available) == (0, 0, 10 * MICRO)
+    operation = _operation(bot)
+    assert (operation.result, operation.tool, operation.flow_execution_id) == (
+        "completed", "http.request", effect.execution.id,
+    )  # fmt: skip
+
+
+def test_what_a_model_used_is_settled_once(services: Services, bot: Governed) -> None:
+    """Real usage at the catalogue's price; telling it again charges nothing more."""
+    gate, effect = services.governance.flow_gate, _effect("llm", model="gpt-4o-mini")
+    assert gate.before(effect).verdict == "allow"
+    usage = {"provider": "openai", "model": "gpt-4o-mini", "prompt_tokens": 1000, "completion_tokens": 500}
+    for _ in range(2):
+        gate.after(effect, usage | {"total_tokens": 1500}, failed=False)
+    purse = bot.purse
+    assert purse.spent > 0 and purse.reserved == 0
+    assert purse.available + purse.spent == 10 * MICRO
+    assert _operation(bot).llm_calls == 1
+
+
+def test_no_money_fails_the_node(services: Services, bot: Governed) -> None:
+    """The reason has the code that an agent would get."""
+    gate = services.governance.flow_gate
+    for number in range(10):
+        assert gate.before(_effect(key=f"e:{number}")).verdict == "allow"
+    refused = gate.before(_effect(key="e:10"))
+    assert refused.verdict == "refuse" and refused.reason.startswith("BUDGET_WORKFLOW_BLOCKED")
+
+
+def test_pause_holds_and_kill_refuses(services: Services, bot: Governed) -> None:
+    """At once, from the purse: nothing waits for the relay."""
+    gate, change = services.governance.flow_gate, services.governance.workflows.change_state
+    change(owner(), bot.workflow_id, "pause", None)
+    held = gate.before(_effect())
+    assert (held.verdict, held.status) == ("hold", "paused") and held.until_ms is not None
+    change(owner(), bot.workflow_id, "resume", None)
+    assert gate.before(_effect()).verdict == "allow"
+    change(owner(), bot.workflow_id, "kill", None)
+    assert gate.before(_effect(key="e:2")).verdict == "refuse"
