@@ -82,7 +82,8 @@ class Exports:
         A given ``job_id`` that exists is answered as it is.
         """
         now = clock.now_ms()
-        until = now if until_ms is None else until_ms
+        # What happened in this millisecond belongs to it.
+        until = now + 1 if until_ms is None else until_ms
         since = until - WINDOW_MS if since_ms is None else since_ms
         if since >= until:
             raise Unprocessable.field("since", "Since must be before until")
