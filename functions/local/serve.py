@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import resource
 import socket as sockets_module
 import threading
 from collections.abc import Callable
@@ -37,6 +38,9 @@ GRACE_SECONDS = 10
 LARGEST_MESSAGE = 64 * 1024
 PING_SECONDS = 30.0
 
+MOST_FILES = 65_536
+"""File descriptors asked for: every WebSocket needs one, and systems give a process 256 to 1,024 unless it asks."""
+
 
 class CannotServe(Exception):
     """The server cannot start; the message says why and what to do."""
@@ -64,6 +68,16 @@ def serve(given: dict[str, Any], *, demo: bool = False) -> None:
             _run(chosen, listener, demo=demo)
     finally:
         lock.release()
+
+
+def allow_files() -> None:
+    """Raise the soft limit of open files as far as the system lets this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems have a further limit of their own; the one there is has to do then.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -117,6 +131,7 @@ def local_url(chosen: Settings) -> str:
 
 
 def _run(chosen: Settings, listener: sockets_module.socket, *, demo: bool) -> None:
+    allow_files()
     use_settings(chosen)
     from functions.local.app import build
     from functions.local.banner import banner

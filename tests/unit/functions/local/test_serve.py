@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 from pathlib import Path
 
 import pytest
 
 from functions.local.folder import FolderInUse, FolderLock
-from functions.local.serve import CannotServe, _with_address, serve
+from functions.local.serve import MOST_FILES, CannotServe, _with_address, allow_files, serve
 from shared.kit.settings import Settings
 
 
@@ -120,3 +121,32 @@ def test_a_lock_whose_holder_said_nothing_is_still_a_lock(tmp_path: Path) -> Non
 def test_the_base_url_is_one_callers_can_use(host: str, public_url: str, expected: str) -> None:
     """The printed address works from this machine; a given one wins."""
     assert _with_address(Settings(host=host, public_url=public_url), 81).public_url == expected
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted"),
+    [
+        (1024, 4096, 4096),
+        (256, resource.RLIM_INFINITY, MOST_FILES),
+        (1024, 1_000_000, MOST_FILES),
+        (4096, 4096, None),
+        (100_000, 1_000_000, None),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None),
+    ],
+)
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_thousand_sockets_need_files(
+    soft: int, hard: int, wanted: int | None, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is raised as far as may be and never lowered; a system that refuses is served with what there is."""
+    asked: list[tuple[int, int]] = []
+
+    def set_limit(kind: int, limits: tuple[int, int]) -> None:
+        asked.append(limits)
+        if refused:
+            raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", set_limit)
+    allow_files()
+    assert asked == ([] if wanted is None else [(wanted, hard)])
