@@ -20,7 +20,7 @@ def identity_of(parts: Services) -> Identity:
     chosen = parts.settings
     options = IdentityOptions(
         open_signup=chosen.open_signup,
-        bootstrap_token=parts.bootstrap_token,
+        bootstrap_token=lambda: _bootstrap_token(parts),
         token_hours=chosen.token_hours,
         lockout_failures=chosen.lockout_failures,
         lockout_seconds=chosen.lockout_seconds,
@@ -46,6 +46,15 @@ def _forget_executions(parts: Services, departure: Departure) -> None:
     leaving.forget_executions(parts.blobs, departure)
 
 
+def _bootstrap_token(parts: Services) -> str | None:
+    """What the first sign-up must bring; None where nothing is asked for."""
+    if not parts.settings.bootstrap_secret:
+        return None
+    from shared.adapters.aws.keys import secret_text
+
+    return secret_text(parts.settings.bootstrap_secret)
+
+
 def governance_of(parts: Services) -> Governance:
     """Governance, with the ways it acts on the outside."""
     from shared.governance.services import Governance, Outlets
@@ -59,6 +68,7 @@ def governance_of(parts: Services) -> Governance:
         flows=lambda: _flow_runs(parts),
         identity=lambda: parts.identity,
         runs=lambda: parts.engine,
+        background=lambda: parts.messengers.submit if parts.settings.adapter == "embedded" else None,
     )
     return Governance(parts.root_secret, parts.settings, outlets)
 

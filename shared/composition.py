@@ -111,14 +111,6 @@ class Services:
         _ = self.store
         return governance_of(self)
 
-    def bootstrap_token(self) -> str | None:
-        """What the first sign-up must bring; None where nothing is asked for."""
-        if not self.settings.bootstrap_secret:
-            return None
-        from shared.adapters.aws.keys import secret_text
-
-        return secret_text(self.settings.bootstrap_secret)
-
     @cached_property
     def secrets(self) -> Secrets:
         """Accounts' secrets."""
@@ -252,6 +244,13 @@ class Services:
         return WorkerThreads()
 
     @cached_property
+    def messengers(self) -> WorkerThreads:
+        """Threads that send messages, four at once for one organisation."""
+        from shared.adapters.embedded.workers import WorkerThreads
+
+        return WorkerThreads(4)
+
+    @cached_property
     def heart(self) -> HeartbeatThread:
         """Keeps leases alive while effects run."""
         from shared.adapters.embedded.workers import HeartbeatThread
@@ -371,7 +370,8 @@ class Services:
 
         The store goes before the scripts and calls that are cut off, so that nobody records their end as a failure.
         """
-        for name in ("ticker", "embedded_driver", "workers", "heart", "relay_thread", "store", "outbound", "scripts"):
+        first = ("ticker", "embedded_driver", "workers", "heart", "relay_thread", "messengers")
+        for name in (*first, "store", "outbound", "scripts"):
             part = self.__dict__.get(name)
             if part is not None:
                 part.close()

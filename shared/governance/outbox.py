@@ -23,6 +23,7 @@ from shared.kit import clock
 from shared.kit.errors import SignalboxError
 from shared.kit.logging import logger
 from shared.store.base import table_name
+from shared.store.models.alerts import deliveries_pk
 from shared.store.models.governance import Event, Operation
 from shared.store.stream import ChangeRecord
 from shared.store.transaction import read, read_each, update_if
@@ -37,6 +38,8 @@ GIVEN_UP_MS = 24 * 3600 * 1000
 """When an event that a consumer keeps failing on is left alone; it has been in the audit chain since its first turn."""
 
 Key = tuple[str, str]
+
+_DELIVERIES = deliveries_pk("")
 
 
 class ControlPlane(Protocol):
@@ -59,12 +62,14 @@ class Outbox:
     def __init__(
         self, audit: Audit, exports: Exports, *, control: ControlPlane | None = None,
         commands: Callable[[Event], None] | None = None, alerts: Follower | None = None,
+        deliver: Callable[[str, str], object] | None = None,
     ) -> None:  # fmt: skip
         self._audit = audit
         self._exports = exports
         self._control = control
         self._commands = commands
         self._alerts = alerts
+        self._deliver = deliver
 
     def handle(self, records: Sequence[ChangeRecord]) -> list[int]:
         """Act on new events and operations; the sequences of those that must come again."""
@@ -73,6 +78,8 @@ class Outbox:
         for record in records:
             pk, sk = key = record.keys["pk"]["S"], record.keys["sk"]["S"]
             is_new = record.event == "INSERT" and record.table == table_name("governance")
+            if is_new and pk.endswith(_DELIVERIES):
+                self._send(pk.removesuffix(_DELIVERIES), sk)
             model = _model(pk, sk) if is_new else None
             if model is not None:
                 if key not in sequences:
@@ -82,6 +89,15 @@ class Outbox:
         for org_id, items in _by_org(found).items():
             failed |= self._follow(org_id, items, MOST_AT_ONCE)
         return [sequence for key, numbers in sequences.items() if key in failed for sequence in numbers]
+
+    def _send(self, org_id: str, delivery_id: str) -> None:
+        """Send a message now. One that cannot be is due, and left to the sweep."""
+        if self._deliver is None:
+            return
+        try:
+            self._deliver(org_id, delivery_id)
+        except SignalboxError as error:
+            log.warning("a delivery is left to the sweep", extra={"reason": str(error), "delivery_id": delivery_id})
 
     def handle_due(self, kind: str, org_id: str, pk: str, sk: str) -> bool:
         """Tell again of an event that is due, and make up for operations without an entry; whether it was due.

@@ -266,7 +266,9 @@ class Governance:
         """Has messages sent."""
         from shared.governance.dispatch import Dispatch
 
-        return Dispatch(lambda org_id, delivery_id: self.deliveries.deliver(org_id, delivery_id), self._outlets.background())
+        return Dispatch(
+            lambda org_id, delivery_id: self.deliveries.deliver(org_id, delivery_id), self._outlets.background()
+        )
 
     @cached_property
     def notifications(self) -> Notifications:

@@ -34,11 +34,12 @@ class WorkerThreads:
 
     def mailbox(self, org_id: str, execution_id: str) -> Mailbox:
         """The workers of one advance."""
-        box = Mailbox(lambda work: self._submit(org_id, work), lambda closed: self._forget(execution_id, closed))
+        box = Mailbox(lambda work: self.submit(org_id, work), lambda closed: self._forget(execution_id, closed))
         self._open[execution_id] = box
         return box
 
-    def _submit(self, org_id: str, work: Work) -> None:
+    def submit(self, org_id: str, work: Work) -> None:
+        """Have a thread do this for an org, when its turn comes. It must not raise."""
         with self._lock:
             self._line.put(org_id, work)
         self._begin()
