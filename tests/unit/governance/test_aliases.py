@@ -56,7 +56,7 @@ def test_there_is_room_for_fifty(workflows: Workflows, workflow: str) -> None:
 def test_aliases_at_once(workflows: Workflows, workflow: str) -> None:
     """None is lost to another."""
     texts = [f"name {number}" for number in range(4)]
-    at_once(*(lambda text=text: workflows.add_alias(ORG, workflow, text) for text in texts))  # type: ignore[misc]
+    at_once(*(lambda text=text: workflows.add_alias(ORG, workflow, text) for text in texts))
     assert set(known(workflow)) == {"bot", "bot-1", *texts}
 
 

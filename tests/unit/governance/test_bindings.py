@@ -56,7 +56,7 @@ def test_one_workflow_at_most(workflows: Workflows, workflow: str) -> None:
 def test_bindings_at_once(workflows: Workflows) -> None:
     """Of several workflows that ask for a definition one gets it."""
     made = [workflows.create(OPERATOR, Draft("bot")).id for _ in range(4)]
-    results = at_once(*(lambda one=one: Bindings().put(OPERATOR, one, FLOW) for one in made))  # type: ignore[misc]
+    results = at_once(*(lambda one=one: Bindings().put(OPERATOR, one, FLOW) for one in made))
     assert sorted(type(result).__name__ for result in results) == ["Binding", "Conflict", "Conflict", "Conflict"]
     winner = next(result for result in results if isinstance(result, Binding))
     assert [one.definition_id for one in Bindings().list(OPERATOR, winner.workflow_id)] == [FLOW]

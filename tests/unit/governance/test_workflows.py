@@ -317,7 +317,7 @@ def test_updates_at_once(workflows: Workflows) -> None:
     """No change of a field is lost to one of another, and the purse's sum stays right."""
     made = make(workflows, budget_cents=100)
     changes: list[dict[str, Any]] = [{"name": "b"}, {"description": "d"}, {"budget_cents": 700}, {"external_id": "e"}]
-    at_once(*(lambda change=change: workflows.update(OPERATOR, made.id, change) for change in changes))  # type: ignore[misc]
+    at_once(*(lambda change=change: workflows.update(OPERATOR, made.id, change) for change in changes))
     seen = workflows.get(OPERATOR, made.id)
     assert (seen.name, seen.description, seen.budget_cents, seen.external_id) == ("b", "d", 700, "e")
     assert purse_of(made.id).available == 700 * MICRO
@@ -397,7 +397,7 @@ def test_kill_wins_over_pauses(workflows: Workflows) -> None:
     """Whatever comes at once, a kill stays, and each change of the state has its own version and event."""
     made = make(workflows)
     changes: list[Change] = ["pause", "kill", "resume", "pause", "kill", "resume", "pause", "kill"]
-    at_once(*(lambda change=change: workflows.change_state(OPERATOR, made.id, change) for change in changes))  # type: ignore[misc]
+    at_once(*(lambda change=change: workflows.change_state(OPERATOR, made.id, change) for change in changes))
     purse = purse_of(made.id)
     frames = [frame for event in events_of() for frame in frames_of(event)]
     assert purse.state == "Killed"

@@ -58,7 +58,12 @@ def at(ada: Person, workflow: str, key: dict[str, Any]) -> Callable[[str], str]:
 
 def test_401(at: Callable[[str], str]) -> None:
     """Nobody, a wrong session and a wrong key are refused before anything else is looked at, in NullRun's form."""
-    wrong = ({}, {"authorization": "Bearer nope"}, {"x-api-key": "nr_live_" + "x" * 32}, {"x-api-key": "nope"})
+    wrong: list[dict[str, str]] = [
+        {},
+        {"authorization": "Bearer nope"},
+        {"x-api-key": "nr_live_" + "x" * 32},
+        {"x-api-key": "nope"},
+    ]
     for (method, path), headers in product(EVERY, wrong):
         answer = send(method, at(path), headers, raw=b"{")
         assert (answer.status, answer.body["error"]) == (401, "unauthorized"), (method, path, headers)
@@ -82,7 +87,8 @@ def test_403_keys_of_other_orgs(ada: Person, bob: Person, at: Callable[[str], st
 
 def test_403_viewers_and_keys(vic: Person, at: Callable[[str], str], key: dict[str, Any]) -> None:
     """Neither changes anything; they are told so before their body is read or an id is looked up."""
-    for (method, path), who in product(CHANGES, (vic, {"x-api-key": key["key"]})):
+    weak: list[Person | dict[str, str]] = [vic, {"x-api-key": key["key"]}]
+    for (method, path), who in product(CHANGES, weak):
         for target in (at(path), at(path).replace(key["id"], "nope")):
             assert send(method, target, who, raw=b"{").status == 403, (method, path)
 
