@@ -467,7 +467,8 @@ def test_pending_approvals_expire(approvals: Approvals, held: HeldClock) -> None
     assert not approvals.due(ORG, approval_id)
     record = stored(approval_id)
     assert record.status == "EXPIRED"
-    assert record.due_ms is record.due_shard is None
+    assert record.due_ms is None
+    assert record.due_shard is None
     (event,) = events("approval.expired")
     assert (event.decision, event.outcome, event.reason_code) == ("deny", "denied", "APPROVAL_EXPIRED")
     assert event.control is None
@@ -515,7 +516,8 @@ def test_a_decision_is_told_again_until_it_was_heard(approvals: Approvals, held:
     assert swept(approvals, held, approval_id, 25) == 5
     for event in events(PUSHED):
         assert (event.control, event.chained) == (first.control, 0)
-        assert event.due_ms is event.due_shard is None
+        assert event.due_ms is None
+        assert event.due_shard is None
         assert (event.resource_id, event.execution_id) == (approval_id, asking.execution_id)
     approvals.consume(ORG, approval_id, None, KEY)
     assert swept(approvals, held, approval_id, 60) == 0
