@@ -193,7 +193,7 @@ def kill_workflow(workflow_id: str, principal: OrgPrincipal, body: RequestBody) 
         api=Api.NULLRUN,
     ),
 )
-def list_definitions(workflow_id: str, principal: OrgPrincipal) -> Response:
+def list_governed_definitions(workflow_id: str, principal: OrgPrincipal) -> Response:
     """Their executions obey the workflow's budget and policies, its pause and its kill."""
     rows = [binding_row(binding) for binding in services().governance.bindings.list(principal, workflow_id)]
     return answer({"definitions": rows, "total": len(rows)})
@@ -209,7 +209,7 @@ def list_definitions(workflow_id: str, principal: OrgPrincipal) -> Response:
         api=Api.NULLRUN,
     ),
 )
-def get_definition(workflow_id: str, definition_id: str, principal: OrgPrincipal) -> Response:
+def get_governed_definition(workflow_id: str, definition_id: str, principal: OrgPrincipal) -> Response:
     """One binding."""
     return answer(binding_row(services().governance.bindings.get(principal, workflow_id, definition_id)))
 

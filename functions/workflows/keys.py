@@ -22,11 +22,11 @@ from shared.web.answers import answer
 from shared.web.apis import Api
 from shared.web.keys import OrgPrincipal
 from shared.web.nullrun import CURSORS, part_answer, read_form, window_of
-from shared.web.operation import ACTING_ORG, operation
+from shared.web.operation import operation
 from shared.web.principals import CurrentPrincipal
 from shared.web.requests import RequestBody, RequestQuery, judged_first
 
-router = APIRouter(tags=["api keys"])
+router = APIRouter(tags=["api-keys"])
 
 _KEYS = "/api/v1/orgs/{org_id}/api-keys"
 _OF_WORKFLOW = "/api/v1/orgs/{org_id}/workflows/{workflow_id}/api-keys"
@@ -36,7 +36,7 @@ _OF_WORKFLOW = "/api/v1/orgs/{org_id}/workflows/{workflow_id}/api-keys"
     _KEYS,
     **operation("List API keys", answers={200: ApiKeyList}, errors=(400,), parameters=CURSORS, api=Api.NULLRUN),
 )
-def list_keys(principal: OrgPrincipal, query: RequestQuery) -> Response:
+def list_api_keys(principal: OrgPrincipal, query: RequestQuery) -> Response:
     """Every key of the organisation, revoked ones too, oldest first."""
     return _listed(principal, None, query)
 
@@ -51,7 +51,7 @@ def list_keys(principal: OrgPrincipal, query: RequestQuery) -> Response:
         api=Api.NULLRUN,
     ),
 )
-def mint_key(principal: OrgPrincipal, body: RequestBody) -> Response:
+def mint_api_key(principal: OrgPrincipal, body: RequestBody) -> Response:
     """The key and its secret are shown this once. Needs the role operator."""
     principal.require_role("operator")
     return _minted(principal, read_form(body, NewApiKey), None)
@@ -61,7 +61,7 @@ def mint_key(principal: OrgPrincipal, body: RequestBody) -> Response:
     f"{_KEYS}/{{key_id}}",
     **operation("Revoke an API key", answers={204: "It is refused from now on."}, errors=(404, 503), api=Api.NULLRUN),
 )
-def delete_key(key_id: str, principal: OrgPrincipal) -> Response:
+def delete_api_key(key_id: str, principal: OrgPrincipal) -> Response:
     """At once and for good; a revoked key may be revoked again. Needs the role operator."""
     services().governance.keys.revoke(principal, key_id)
     return Response(status_code=204)
@@ -76,9 +76,9 @@ def delete_key(key_id: str, principal: OrgPrincipal) -> Response:
         api=Api.NULLRUN,
     ),
 )
-def revoke_key(key_id: str, principal: OrgPrincipal) -> Response:
+def revoke_api_key(key_id: str, principal: OrgPrincipal) -> Response:
     """As DELETE does."""
-    return delete_key(key_id, principal)
+    return delete_api_key(key_id, principal)
 
 
 @router.post(
@@ -90,7 +90,7 @@ def revoke_key(key_id: str, principal: OrgPrincipal) -> Response:
         api=Api.NULLRUN,
     ),
 )
-def rotate_key(key_id: str, principal: OrgPrincipal) -> Response:
+def rotate_api_key(key_id: str, principal: OrgPrincipal) -> Response:
     """The key stays, its secret is replaced; the secret before verifies for a while. Needs the role operator."""
     return answer(rotated_row(services().governance.keys.rotate(principal, key_id)))
 
@@ -101,11 +101,11 @@ def rotate_key(key_id: str, principal: OrgPrincipal) -> Response:
         "List API keys of a workflow",
         answers={200: ApiKeyList},
         errors=(400, 404),
-        parameters=(ACTING_ORG, *CURSORS),
+        parameters=CURSORS,
         api=Api.NULLRUN,
     ),
 )
-def list_keys_of_workflow(workflow_id: str, principal: CurrentPrincipal, query: RequestQuery) -> Response:
+def list_api_keys_of_workflow(workflow_id: str, principal: CurrentPrincipal, query: RequestQuery) -> Response:
     """In the organisation the caller acts in."""
     return _listed(principal, workflow_id, query)
 
@@ -120,7 +120,7 @@ def list_keys_of_workflow(workflow_id: str, principal: CurrentPrincipal, query: 
         api=Api.NULLRUN,
     ),
 )
-def list_workflow_keys(workflow_id: str, principal: OrgPrincipal, query: RequestQuery) -> Response:
+def list_workflow_api_keys(workflow_id: str, principal: OrgPrincipal, query: RequestQuery) -> Response:
     """Every key of the workflow, revoked ones too, oldest first."""
     return _listed(principal, workflow_id, query)
 
@@ -135,7 +135,7 @@ def list_workflow_keys(workflow_id: str, principal: OrgPrincipal, query: Request
         api=Api.NULLRUN,
     ),
 )
-def mint_workflow_key(workflow_id: str, principal: OrgPrincipal, body: RequestBody) -> Response:
+def mint_workflow_api_key(workflow_id: str, principal: OrgPrincipal, body: RequestBody) -> Response:
     """As minting a key of the organisation; the path names the workflow."""
     principal.require_role("operator")
     with judged_first(lambda: services().governance.workflows.require(principal, workflow_id)):

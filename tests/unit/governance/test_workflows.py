@@ -21,6 +21,7 @@ from shared.store.embedded import EmbeddedEngine
 from shared.store.models.governance import OrgSettings, Purse, Workflow, workflows_pk
 from shared.store.models.policies import Policy, policies_pk
 from shared.store.transaction import Transaction, read
+from tests.support.time import HeldClock
 from tests.support.workflows import (
     ORG,
     OTHER_ORG,
@@ -33,7 +34,6 @@ from tests.support.workflows import (
     purse_of,
     the_workflows,
 )
-from tests.support.time import HeldClock
 
 OPERATOR = member()
 
