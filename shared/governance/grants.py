@@ -36,7 +36,8 @@ def status_of(record: Approval, now_ms: int) -> Status:
 
 def is_over(record: Approval, now_ms: int) -> bool:
     """Whether the time for using a decided approval has passed. A flow has as long as it runs."""
-    return record.flow_execution_id is None and int(record.decided_ms or 0) + GRANT_MS <= now_ms
+    since = record.decided_ms if record.consumed_ms is None else record.consumed_ms
+    return record.flow_execution_id is None and int(since or 0) + GRANT_MS <= now_ms
 
 
 def next_push(decided_ms: int, now_ms: int) -> int:
@@ -61,9 +62,8 @@ def refusal_of(record: Approval, now_ms: int) -> Refused | None:
         return Refused("APPROVAL_DENIED", f"This was denied{note}")
     if record.used_ms is not None:
         return Refused("APPROVAL_REPLAY_REJECTED", "This approval has been used; ask the gate for another one")
-    if status == "CONSUMED" and int(record.consumed_ms or 0) + GRANT_MS <= now_ms:
+    if status == "EXPIRED":
+        return Refused("APPROVAL_EXPIRED", "Nobody approved this in time; ask the gate for another one")
+    if is_over(record, now_ms):
         return Refused("APPROVAL_EXPIRED", "This approval was not used in time; ask the gate for another one")
-    if status in ("EXPIRED", "REVOKED"):
-        why = "Nobody approved this in time" if status == "EXPIRED" else "This approval was not used in time"
-        return Refused("APPROVAL_EXPIRED", f"{why}; ask the gate for another one")
     return None
