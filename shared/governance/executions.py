@@ -16,7 +16,6 @@ from shared.governance.operations import find_operation
 from shared.governance.trail import Happening, Span, happenings_of
 from shared.identity.principal import Principal
 from shared.kit import ids
-from shared.kit.errors import NotFound
 from shared.store.models.governance import Operation, Workflow, workflows_pk
 from shared.store.models.policies import Binding, bindings_pk
 from shared.store.transaction import read_each
@@ -152,15 +151,13 @@ class Executions:
         )  # fmt: skip
 
     def get(self, principal: Principal, execution_id: str) -> ExecutionDetail:
-        """One execution. Raises NotFound."""
+        """One execution, by its id or, where it has one, its number. Raises NotFound."""
         org_id = principal.org_id
         operation = find_operation(org_id, execution_id)
         if operation is not None:
             row = _row_of(operation)
             events, spans = happenings_of(org_id, row.id, row.created_ms, row.completed_ms)
             return ExecutionDetail(_named(org_id, [row])[0], events, spans)
-        if not ids.is_uuid(execution_id):
-            raise NotFound("There is no such execution")
         flow = self._flows.get(principal, execution_id.lower())
         binding = next(iter(read_each((Binding, bindings_pk(org_id), flow.definition_id))), None)
         bound = {flow.definition_id: binding.workflow_id} if isinstance(binding, Binding) else {}
