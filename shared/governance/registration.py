@@ -110,7 +110,8 @@ class Registration:
             link(tx, external, record)
             _add_joined(tx, record)
 
-        name = external.name.strip()[:_MAX_NAME] or external.email.partition("@")[0]
+        plain = "".join(character for character in external.name if character.isprintable())
+        name = plain.strip()[:_MAX_NAME] or external.email.partition("@")[0]
         try:
             account = accounts.register(
                 email=email_of(external.email), name=name_of(name), password=None, org_name=_org_name(name),

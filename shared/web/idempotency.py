@@ -51,7 +51,7 @@ class _Recorded:
 
 
 class Idempotency:
-    """ASGI middleware. Requests without the header, and other methods, pass through untouched."""
+    """ASGI middleware. Requests without the header, with an API key, and other methods pass through."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,7 +59,7 @@ class Idempotency:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Raises what the caller did wrong with the key; the layer above renders it."""
         request = Request(scope, receive) if scope["type"] == "http" and scope["method"] == "POST" else None
-        given = None if request is None else request.headers.get("idempotency-key")
+        given = None if request is None or _has_api_key(request) else request.headers.get("idempotency-key")
         if request is None or given is None:
             await self._app(scope, receive, send)
             return
@@ -97,7 +97,9 @@ class Idempotency:
                 await run_in_threadpool(answers.finish, pk, sk, begun.attempt, recorded.answer)
         finally:
             if not recorded.is_kept:
-                await run_in_threadpool(answers.release, pk, sk, begun.attempt)
+                # What failed for reasons of ours may have done a part; the next attempt must make the same thing.
+                end = answers.release if 0 < recorded.status < 500 else answers.lapse
+                await run_in_threadpool(end, pk, sk, begun.attempt)
         for message in pending:
             await send(message)
 
@@ -106,6 +108,14 @@ def idempotency_id(request: Request) -> str | None:
     """A UUIDv7 that every attempt of one keyed request shares; None without a key. Usable as the id of what is made."""
     found = request.scope["state"].get("idempotency_id")
     return None if found is None else str(found)
+
+
+def _has_api_key(request: Request) -> bool:
+    """Whether a client calls with its API key. Such calls have ids of their own, and each of them proves that the key
+    and its workflow still may: an answer of before proves nothing.
+    """
+    shown = request.headers.get("authorization", "").strip().partition(" ")[2].strip()
+    return "x-api-key" in request.headers and (not shown or shown.startswith("nr_"))
 
 
 def _answers() -> StoredAnswers:

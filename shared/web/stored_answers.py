@@ -2,7 +2,7 @@
 
     (no record) ──begin──▶ in progress ──finish──▶ answered ──24 h──▶ (no record)
          ▲                    │    │
-         └──────release───────┘    └──60 s without an end: the worker died──▶ the next attempt takes over
+         └──────release───────┘    └──lapse, or 60 s without an end: the worker died──▶ the next attempt takes over
 
 Source: draft-ietf-httpapi-idempotency-key-header; docs/rulings.md#idempotency-key.
 """
@@ -104,6 +104,11 @@ class StoredAnswers:
         except ConditionFailed:
             # Another attempt took over; its record is its own.
             return
+
+    def lapse(self, pk: str, sk: str, attempt: str) -> None:
+        """Let the next attempt begin at once, with the same ``result_id``: this one failed and may have done a part."""
+        record = IdempotencyRecord(pk, sk)
+        update_if(record, [IdempotencyRecord.lapses_ms.set(0)], IdempotencyRecord.attempt == attempt)
 
     def _open(self, record: IdempotencyRecord) -> StoredAnswer:
         text = json.loads(crypto.unseal(self._key, record.sealed, _context(record.pk, record.sk)))

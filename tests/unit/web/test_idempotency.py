@@ -154,12 +154,22 @@ def test_an_attempt_that_died_is_taken_over(handler: Handler, ada: Person, monke
     held = HeldClock(clock.now_ms())
     with clock.use(held):
         with monkeypatch.context() as dying:
-            for ending in ("finish", "release"):
+            for ending in ("finish", "release", "lapse"):
                 dying.setattr(StoredAnswers, ending, lambda self, *rest: None)
             post(handler, ada, "key-1")
         assert post(handler, ada, "key-1").status == 409
         held.advance(60)
         assert post(handler, ada, "key-1").status == 201
+    assert desk.ids[0] is not None
+    assert desk.ids[0] == desk.ids[1]
+
+
+@pytest.mark.parametrize("failure", [Unavailable("no"), RuntimeError("no")])
+def test_an_attempt_that_failed_goes_on_under_the_same_id(handler: Handler, ada: Person, failure: Exception) -> None:
+    """It may have done a part before it failed: the next attempt, which need not wait, makes the same thing."""
+    desk.failures = [failure]
+    first, second = post(handler, ada, "key-1"), post(handler, ada, "key-1")
+    assert (first.status >= 500, second.status) == (True, 201)
     assert desk.ids[0] is not None
     assert desk.ids[0] == desk.ids[1]
 
@@ -250,3 +260,20 @@ def test_kept_answers_are_unreadable_at_rest(handler: Handler, ada: Person, serv
     stored = engine._make_api_call("Scan", {"TableName": "signalbox-idempotency"})
     assert stored["Count"] == 1
     assert "token-canary" not in str(stored)
+
+
+def test_calls_with_an_api_key_are_always_made(handler: Handler) -> None:
+    """Another client's answer, or one from before the key was revoked, is never given to a client."""
+    headers = {"idempotency-key": "k", "x-api-key": "nr_live_first"}
+    numbers = [
+        call(handler, "POST", "/api/v1/open", headers=headers | more, json={}).body["number"]
+        for more in ({}, {}, {"x-api-key": "nr_live_other"})
+    ]
+    assert numbers == [1, 2, 3]
+
+
+def test_a_session_beside_an_api_key_counts(handler: Handler, ada: Person) -> None:
+    """Whoever signed in repeats requests as ever."""
+    headers = ada.headers | {"idempotency-key": "k", "x-api-key": "nr_live_first"}
+    for _ in range(2):
+        assert call(handler, "POST", "/api/v1/things", headers=headers, json={}).body["number"] == 1
