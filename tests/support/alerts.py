@@ -126,3 +126,16 @@ def workflow(name: str, workflow_id: str, *, org_id: str = ORG, **values: Any) -
     )
     record.save()
     return record
+
+
+def operation(at_ms: int, *, org_id: str = ORG, **values: Any) -> Operation:
+    """Store an operation of this moment."""
+    execution_id = ids.uuid7_with(at_ms, int.from_bytes(ids.random_bytes(9)))
+    facts: dict[str, Any] = {"decision": "allow", "key_id": "k1", "spent": 0, "tokens": 0} | values
+    record = Operation(
+        operation_pk(org_id, execution_id), "operation", org_id=org_id, execution_id=execution_id,
+        operation_id=execution_id, workflow_id="w1", fingerprint="f", status="settled", result="completed",
+        created_ms=at_ms, org_listing=org_id, listed_at=execution_id, **facts,
+    )  # fmt: skip
+    record.save()
+    return record

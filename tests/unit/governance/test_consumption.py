@@ -1,33 +1,18 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from shared.governance import consumption
 from shared.governance.consumption import DAY_MS, SETTLED_MS, Usage, total, usage_between, usage_by_day
-from shared.kit import ids
+from shared.governance.operations import KEPT_S
 from shared.store.embedded import EmbeddedEngine
-from shared.store.models.governance import Operation, operation_pk
+from shared.store.models.governance import Operation
 from shared.store.models.usage import UsageSpan, usage_pk
-from tests.support.alerts import ORG
+from tests.support.alerts import ORG, operation
 from tests.support.time import HeldClock
 
 NOON_MS = 1_767_225_600_000 + DAY_MS // 2
 """Noon of the first of January 2026, UTC."""
-
-
-def operation(at_ms: int, *, org_id: str = ORG, **values: Any) -> Operation:
-    """Store an operation of this moment."""
-    execution_id = ids.uuid7_with(at_ms, int.from_bytes(ids.random_bytes(9)))
-    facts: dict[str, Any] = {"decision": "allow", "key_id": "k1", "spent": 0, "tokens": 0} | values
-    record = Operation(
-        operation_pk(org_id, execution_id), "operation", org_id=org_id, execution_id=execution_id,
-        operation_id=execution_id, workflow_id="w1", fingerprint="f", status="settled", result="completed",
-        created_ms=at_ms, org_listing=org_id, listed_at=execution_id, **facts,
-    )  # fmt: skip
-    record.save()
-    return record
 
 
 def spans() -> list[str]:
@@ -87,7 +72,7 @@ def test_a_settled_day_is_counted_once(store: EmbeddedEngine, held: HeldClock) -
 def test_a_day_whose_operations_expire_is_not_kept(store: EmbeddedEngine, held: HeldClock) -> None:
     """A count that may miss some already would be wrong for good."""
     start = held.now_ms()
-    held.advance(consumption.KEPT_S)
+    held.advance(KEPT_S)
     usage_by_day(ORG, start, start + 31 * DAY_MS)
     # Of thirty days the first has begun to expire, and the last two can still change.
     assert len(spans()) == 27

@@ -246,9 +246,10 @@ def test_a_failure_is_tried_again(system: System, standin: StandIn, receiver: Re
     assert system.deliver_all() == 0
     held.advance(0.001)
     assert system.deliver_all() == 1
-    assert (only().status, only().attempts, only().last_error, only().due_ms) == ("delivered", 3, None, None)
+    assert (only().status, only().attempts) == ("delivered", 3)
+    assert only().last_error is None and only().due_ms is None
     channel = system.channels.get(ADMIN, channel_id)
-    assert (channel.last_sent_ms, channel.last_error) == (held.now_ms(), None)
+    assert channel.last_sent_ms == held.now_ms() and channel.last_error is None
     assert len({got.headers["webhook-id"] for got in standin.received}) == 1
     assert len({got.headers["x-nullrun-nonce"] for got in standin.received}) == 3
     assert len({got.body for got in standin.received}) == 1
@@ -262,7 +263,8 @@ def test_three_failures_are_the_end(system: System, standin: StandIn, receiver: 
     for _ in range(5):
         system.deliver_all()
         held.advance(60)
-    assert (only().status, only().attempts, only().due_ms, only().due_shard) == ("failed", 3, None, None)
+    assert (only().status, only().attempts) == ("failed", 3)
+    assert only().due_ms is None and only().due_shard is None
     assert len(standin.received) == 3
 
 
