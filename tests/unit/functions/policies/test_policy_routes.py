@@ -43,7 +43,12 @@ def at(ada: Person, policy: str) -> Callable[[str], str]:
 
 def test_401(at: Callable[[str], str]) -> None:
     """Nobody, a wrong session and a wrong key are refused before anything else is looked at, in NullRun's form."""
-    wrong = ({}, {"authorization": "Bearer nope"}, {"x-api-key": "nr_live_" + "x" * 32}, {"x-api-key": "nope"})
+    wrong: tuple[dict[str, str], ...] = (
+        {},
+        {"authorization": "Bearer nope"},
+        {"x-api-key": "nr_live_" + "x" * 32},
+        {"x-api-key": "nope"},
+    )
     for (method, path), headers in product([*((method, at(path)) for method, path in EVERY), ("POST", TOGGLE)], wrong):
         answer = send(method, path, headers, raw=b"{")
         assert (answer.status, answer.body["error"]) == (401, "unauthorized"), (method, path, headers)
@@ -66,7 +71,8 @@ def test_403_keys_of_other_orgs(ada: Person, bob: Person, at: Callable[[str], st
 
 def test_403_viewers_and_keys(vic: Person, at: Callable[[str], str], policy: str, bot: Governed) -> None:
     """Neither changes anything; they are told so before their body is read or an id is looked up."""
-    for (method, path), who in product(CHANGES, (vic, {"x-api-key": bot.key})):
+    whoever: tuple[Person | dict[str, str], ...] = (vic, {"x-api-key": bot.key})
+    for (method, path), who in product(CHANGES, whoever):
         for target in (at(path), at(path).replace(policy, "nope").replace("block-shell", "nope")):
             assert send(method, target, who, raw=b"{").status == 403, (method, path)
 
