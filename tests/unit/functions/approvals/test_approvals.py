@@ -11,11 +11,11 @@ from functions.approvals.app import handler
 from functions.gate.app import handler as gate
 from shared.composition import Services
 from shared.governance.approvals import MOST_PENDING
-from shared.identity import Principal
 from shared.kit import clock, ids
 from tests.support.apigw import Answer
 from tests.support.deployment import Person
 from tests.support.governance import Governed, govern
+from tests.support.time import HeldClock
 from tests.unit.functions.approvals.conftest import LARGEST, asked, made, org_path, refund, send
 
 FIELDS = {
@@ -58,6 +58,8 @@ def test_approved(ada: Person, bot: Governed, waiting: dict[str, Any]) -> None:
     answer = execute(bot, waiting)
     assert (answer.status, answer.body["decision"]) == (200, "allow"), answer
     assert answer.body["reservation_id"] == waiting["reservation_id"]
+    again = execute(bot, waiting)
+    assert (again.status, again.body["error_code"]) == (403, "APPROVAL_REPLAY_REJECTED")
 
 
 def test_denied(ada: Person, bot: Governed, waiting: dict[str, Any]) -> None:
@@ -84,6 +86,25 @@ def test_the_gate_refuses_more_than_fifty(ada: Person, bot: Governed, waiting: d
     assert (answer.status, answer.body["error_code"]) == (429, "TOO_MANY_PENDING_APPROVALS")
     decide(ada, waiting, "deny")
     asked(bot)
+
+
+def test_the_sweep_ends_what_nobody_decides(
+    held: HeldClock, services: Services, ada: Person, waiting: dict[str, Any]
+) -> None:
+    """And tells decisions again as long as nobody has heard them."""
+    second = asked_again(services, ada)
+    decide(ada, second, "approve")
+    held.advance(0.5)
+    assert services.governance.sweep.run() == 1
+    held.advance(300)
+    services.governance.sweep.run()
+    rows = made(send("GET", approvals(ada), ada), 200)["approvals"]
+    assert [row["status"] for row in rows] == ["REVOKED", "EXPIRED"]
+    assert services.governance.approvals.pending(ada.org_id) == 0
+
+
+def asked_again(services: Services, ada: Person) -> dict[str, Any]:
+    return asked(govern(services, org_id=ada.org_id, name="second"))
 
 
 # Looking
@@ -301,10 +322,3 @@ def test_keys_of_any_scope_may_consume(services: Services, ada: Person, waiting:
     decide(ada, waiting, "approve")
     other = govern(services, org_id=ada.org_id, name="other", scopes=("track",))
     assert consume(other, waiting["approval_id"]).body["status"] == "consumed"
-
-
-def test_an_account_decides_in_the_orgs_it_belongs_to(services: Services, ada: Person, waiting: dict[str, Any]) -> None:
-    """The service acts in the principal's org and no other."""
-    principal = Principal(kind="session", org_id=ada.org_id, account_id=ada.id, username="ada", role="owner")
-    found = services.governance.approvals.get(principal, waiting["approval_id"])
-    assert found.org_id == ada.org_id
