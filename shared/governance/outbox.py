@@ -4,12 +4,12 @@ A change record says where to look. What is found there is handed to each consum
 that fails keeps none of the others from hearing, and the record comes again. An event is due until it is chained and
 every consumer has heard of it, so that the sweep tells again what the relay gave up on.
 
-    event ──▶ control · commands · alerts · export ──▶ audit: chained, and due no more unless one of them failed
+    event ──▶ control · commands · alerts ──▶ audit: chained, and due no more unless one of them failed ──▶ export
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -117,31 +117,32 @@ class Outbox:
     def _follow(self, org_id: str, items: Sequence[Source], most: int | None) -> set[Key]:
         """Hand the items of one org to everybody; those that somebody failed on."""
         failed: set[Key] = set()
-        undone: set[str] = set()
         events = [item for item in items if isinstance(item, Event)]
         for event in events:
             if self._control is not None and event.control:
                 _attempt(partial(self._control.broadcast, org_id, event), [event], failed)
             if self._commands is not None:
                 _attempt(partial(self._commands, event), [event], failed)
-            if event.action == REQUESTED and not _attempt(partial(self._export, event, most), [event], failed):
-                undone.add(event.event_id)
         if self._alerts is not None:
             _attempt(partial(self._alerts.follow, org_id, items), items, failed)
-        undone |= {event.event_id for event in events if (event.pk, event.sk) in failed}
-        _attempt(partial(self._chain, org_id, items, undone), items, failed)
+        # An export has what was chained before it, at least all that came together with it.
+        asked = [event for event in events if event.action == REQUESTED]
+        undone = {event.event_id for event in events if (event.pk, event.sk) in failed or event in asked}
+        _attempt(partial(self._audit.append, org_id, items, stay_due=undone), items, failed)
+        exported = [event for event in asked if _attempt(partial(self._export, event, most), [event], failed)]
+        # Whatever is not for the chain, or was chained when a consumer failed, is done with only here.
+        chained = [event for event in events if event.chained is not None and event not in asked]
+        for event in (*chained, *exported):
+            if event.due_ms is not None and (event.pk, event.sk) not in failed:
+                _attempt(partial(_no_longer_due, event), [event], failed)
         return failed
 
     def _export(self, event: Event, most: int | None) -> bool:
         return self._exports.run(event.org_id, event.resource_id, most=most)
 
-    def _chain(self, org_id: str, items: Sequence[Source], undone: Collection[str]) -> bool:
-        self._audit.append(org_id, items, stay_due=undone)
-        for item in items:
-            # Whatever is not for the chain, or was chained when a consumer failed, is done with only here.
-            if isinstance(item, Event) and None not in (item.chained, item.due_ms) and item.event_id not in undone:
-                update_if(item, _NOT_DUE, Event.due_ms.exists())
-        return True
+
+def _no_longer_due(event: Event) -> None:
+    update_if(event, _NOT_DUE, Event.due_ms.exists())
 
 
 _NOT_DUE = [Event.due_shard.remove(), Event.due_ms.remove()]
