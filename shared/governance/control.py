@@ -17,7 +17,7 @@ from shared.governance.frames import KEY_REVOKED, STATE_CHANGE, Frame, copies, i
 from shared.kit import clock, crypto, json
 from shared.kit.errors import SignalboxError, Unavailable
 from shared.kit.logging import logger
-from shared.push import POLICY_VIOLATION, Connections, Gone, Listener, Sender, Step
+from shared.push import POLICY_VIOLATION, Connections, Gone, Listener, Memo, Sender, Step
 from shared.push.connections import BEATS
 from shared.store.models.channels import channel_pk
 from shared.store.models.governance import Event, Purse, Workflow, purse_pk, workflows_pk
@@ -185,23 +185,34 @@ class ControlReader:
 
     closes = False
 
-    def steps(self, listener: Listener) -> Iterator[Step]:
-        """One step at the beginning, none afterwards."""
-        if int(listener.cursor) < 0:
-            yield Step(tuple(initial_states(_states(listener))), 0)
+    def steps(self, listener: Listener, memo: Memo) -> Iterator[Step]:
+        """One step at the beginning, none afterwards; agents that connect together are read for once."""
+        if int(listener.cursor) >= 0:
+            return
+        org_id, workflow_id = listener.org_id, listener.workflow_id
+        if (CONTROL, org_id) not in memo:
+            memo[CONTROL, org_id] = list(_states(org_id))
+        if (CONTROL, org_id, workflow_id) not in memo:
+            entries = _named(memo[CONTROL, org_id], workflow_id)
+            memo[CONTROL, org_id, workflow_id] = tuple(initial_states(entries))
+        yield Step(memo[CONTROL, org_id, workflow_id], 0)
 
 
-def _states(listener: Listener) -> Iterator[Frame]:
-    """The state of each workflow; of the listener's own also under every text that means it to its processes."""
-    pk = workflows_pk(listener.org_id)
+def _states(org_id: str) -> Iterator[tuple[Workflow, Frame]]:
+    """Every workflow of an org, with its state."""
+    pk = workflows_pk(org_id)
     workflows = [workflow for workflow in Workflow.query(pk, consistent_read=True) if not workflow.deleted]
     for start in range(0, len(workflows), _BATCH):
         batch = workflows[start : start + _BATCH]
-        purses = read_each(*((Purse, purse_pk(listener.org_id, row.workflow_id), "purse") for row in batch))
+        purses = read_each(*((Purse, purse_pk(org_id, row.workflow_id), "purse") for row in batch))
         for workflow, purse in zip(batch, purses, strict=True):
             if isinstance(purse, Purse):
-                own = workflow.workflow_id == listener.workflow_id
-                entry = state_entry(
-                    workflow.workflow_id, purse.state, int(purse.state_version), purse.state_reason, int(purse.state_ms)
-                )
-                yield from copies(entry, aliases_of(workflow) if own else ())
+                version, changed_ms = int(purse.state_version), int(purse.state_ms)
+                entry = state_entry(workflow.workflow_id, purse.state, version, purse.state_reason, changed_ms)
+                yield workflow, entry
+
+
+def _named(states: Iterable[tuple[Workflow, Frame]], own: str | None) -> Iterator[Frame]:
+    """States; of the listener's own workflow also under every text that means it to its processes."""
+    for workflow, entry in states:
+        yield from copies(entry, aliases_of(workflow) if workflow.workflow_id == own else ())

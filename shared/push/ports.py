@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 from shared.kit.errors import SignalboxError
 from shared.store.models.channels import Listener
 
 NORMAL, POLICY_VIOLATION = 1000, 1008
 """Close codes (RFC 6455, 7.4.1)."""
+
+
+Memo: TypeAlias = dict[Hashable, Any]
+"""What readers remember while a batch of records is handled: nothing of it was read before they were written."""
 
 
 class Gone(SignalboxError):
@@ -60,5 +64,5 @@ class Reader(Protocol):
     closes: bool
     """Whether the connection ends with the channel's last message."""
 
-    def steps(self, listener: Listener) -> Iterator[Step]:
+    def steps(self, listener: Listener, memo: Memo) -> Iterator[Step]:
         """Steps from the listener's cursor on, in order. Raises NotFound when the channel is no more."""

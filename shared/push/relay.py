@@ -14,7 +14,7 @@ from shared.kit import clock
 from shared.kit.errors import NotFound, SignalboxError
 from shared.kit.logging import logger
 from shared.push.connections import CLAIM_MS, Connections
-from shared.push.ports import Busy, Gone, Reader, Sender
+from shared.push.ports import Busy, Gone, Memo, Reader, Sender
 from shared.store.base import table_name
 from shared.store.models.channels import Listener, acks_pk, channel_pk
 from shared.store.stream import ChangeRecord
@@ -69,11 +69,12 @@ class Relay:
         failed: list[int] = []
         done: set[Place] = set()
         told: set[Hint] = set()
+        memo: Memo = {}
         for record in batch:
             try:
                 place = _place(record)
                 if place is not None and place not in done and self._sender.in_use:
-                    self._deliver_to(*place)
+                    self._deliver_to(*place, memo)
                     done.add(place)
                 self._tell(record, told)
             except SignalboxError as error:
@@ -97,9 +98,9 @@ class Relay:
                 handler(record)
             told.add(hint)
 
-    def _deliver_to(self, pk: str, connection_id: str) -> None:
+    def _deliver_to(self, pk: str, connection_id: str, memo: Memo) -> None:
         for listener in self._connections.listeners(pk, connection_id):
-            self._deliver(listener)
+            self._deliver(listener, memo)
 
     @property
     def holds_back(self) -> bool:
@@ -111,13 +112,13 @@ class Relay:
         waiting = self._full.pop(connection_id, {})
         try:
             for pk in list(waiting):
-                self._deliver(waiting[pk])
+                self._deliver(waiting[pk], {})
                 del waiting[pk]
         finally:
             if waiting:
                 self._full[connection_id] = waiting | self._full.get(connection_id, {})
 
-    def _deliver(self, listener: Listener) -> None:
+    def _deliver(self, listener: Listener, memo: Memo) -> None:
         """Send a listener what it has not had, as far as its connection takes it."""
         reader = self._readers.get(listener.projection)
         claimed = self._connections.claim(listener) if reader is not None else None
@@ -125,7 +126,7 @@ class Relay:
             return
         cursor, final = int(claimed.cursor), False
         try:
-            for reached in self._send(claimed, reader):
+            for reached in self._send(claimed, reader, memo):
                 cursor, final = reached
         except Gone:
             self._lost(claimed, cursor)
@@ -141,10 +142,10 @@ class Relay:
         else:
             self._connections.settle(claimed, cursor)
 
-    def _send(self, listener: Listener, reader: Reader) -> Iterator[tuple[int, bool]]:
+    def _send(self, listener: Listener, reader: Reader, memo: Memo) -> Iterator[tuple[int, bool]]:
         """Send from the listener's cursor on; after each step the cursor reached, and whether that was the end."""
         renew_at = clock.now_ms() + CLAIM_MS // 2
-        for step in reader.steps(listener):
+        for step in reader.steps(listener, memo):
             if step.texts and not self._sender.accepts(listener.connection_id):
                 self._full.setdefault(listener.connection_id, {})[listener.pk] = listener
                 return

@@ -22,7 +22,7 @@ from shared.identity import role_in
 from shared.identity.principal import system_principal
 from shared.kit import ids
 from shared.kit.errors import NotFound
-from shared.push import Connections, Gone, Listener, Relay, Step
+from shared.push import Connections, Gone, Listener, Memo, Relay, Step
 from shared.store.stream import ChangeRecord
 from tests.simulation.callers import PROJECTION, Door, Promises
 from tests.simulation.ledger import Ledger
@@ -68,7 +68,7 @@ class Journals:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def steps(self, listener: Listener) -> Iterator[Step]:
+    def steps(self, listener: Listener, memo: Memo) -> Iterator[Step]:
         execution_id = listener.channel.removeprefix("execution#")
         principal = system_principal(listener.org_id, listener.account_id)
         for index, fact in self._engine.follow(principal, execution_id, after=max(int(listener.cursor), 0) - 1):

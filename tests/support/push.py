@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shared.kit import clock
 from shared.kit.errors import NotFound
-from shared.push import Connection, Connections, Gone, Listener, Step
+from shared.push import Connection, Connections, Gone, Listener, Memo, Step
 from shared.store.models.channels import connection_pk
 from shared.store.models.executions import JournalEntry, execution_pk, journal_sk
 
@@ -55,7 +55,7 @@ class ScriptedReader:
         self.facts: list[str] = []
         self.missing = False
 
-    def steps(self, listener: Listener) -> Iterator[Step]:
+    def steps(self, listener: Listener, memo: Memo) -> Iterator[Step]:
         if self.missing:
             raise NotFound("no such execution")
         for index in range(max(int(listener.cursor), 0), len(self.facts)):

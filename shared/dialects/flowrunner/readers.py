@@ -8,7 +8,7 @@ from shared.dialects.flowrunner import projection
 from shared.engine.service import Engine
 from shared.identity.principal import Principal, system_principal
 from shared.kit import json
-from shared.push.ports import Step
+from shared.push.ports import Memo, Step
 from shared.push.relay import execution_channel
 from shared.store.models.channels import Listener
 
@@ -27,7 +27,7 @@ class PageReader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def steps(self, listener: Listener) -> Iterator[Step]:
+    def steps(self, listener: Listener, memo: Memo) -> Iterator[Step]:
         """Every fact from the cursor on; raises NotFound."""
         principal, execution_id = system_principal(listener.org_id, listener.account_id), _execution_of(listener)
         for index, fact, before in _facts(self._engine, principal, execution_id, max(int(listener.cursor), 0)):
@@ -43,7 +43,7 @@ class SubscriptionReader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def steps(self, listener: Listener) -> Iterator[Step]:
+    def steps(self, listener: Listener, memo: Memo) -> Iterator[Step]:
         """The status first (cursor -1), then every fact from the cursor on; raises NotFound."""
         principal, execution_id = system_principal(listener.org_id, listener.account_id), _execution_of(listener)
         cursor = int(listener.cursor)

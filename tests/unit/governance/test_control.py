@@ -260,6 +260,21 @@ def test_a_broadcast_reads_the_listeners_once_whatever_their_number(world: World
     assert len(made) == 2 and len(world.sender.sent) == 80
 
 
+def test_agents_that_connect_together_are_read_for_once(world: World) -> None:
+    """The workflows and their purses in two requests for all of them; each listener is found, claimed and settled."""
+    govern(world.services, name="other bot")
+    world.relay()
+    for number in range(20):
+        world.connect(f"c{number}")
+    assert world.services.store is not None
+    made: list[StoreRequest] = []
+    unsubscribe = world.services.store.requests.subscribe(made.append)
+    world.relay()
+    unsubscribe()
+    assert len(made) == 2 + 20 * 3
+    assert all(len(world.heard(f"c{number}", "initial_state")) == 1 for number in range(20))
+
+
 class Lanes(RecordingSender):
     """A sender that takes time, so that several messages are under way at once."""
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from shared.kit import clock
-from shared.push import Connections, Relay, Step
+from shared.push import Connections, Memo, Relay, Step
 from shared.store.embedded import EmbeddedEngine
 from shared.store.models.channels import Listener, channel_pk
 from shared.store.models.executions import Control, Summary, execution_pk
@@ -308,7 +308,7 @@ def test_a_reader_that_never_ends_its_list_is_followed_lazily(store: EmbeddedEng
     class Endless:
         closes = True
 
-        def steps(self, listener: Listener) -> Iterator[Step]:
+        def steps(self, listener: Listener, memo: Memo) -> Iterator[Step]:
             for number in range(1_000_000):
                 read.append(number)
                 yield Step((str(number),), number + 1)
