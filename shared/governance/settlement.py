@@ -118,7 +118,6 @@ class Settlement:
         extra = self.amount - freed
         room, without = int(purse.available), 0
         condition: Condition = (Purse.period_start_ms == purse.period_start_ms) & (Purse.cap == purse.cap)
-        condition &= Purse.crossed == purse.crossed
         if freed:
             condition &= Purse.reserved >= freed
         if extra > max(0, room):

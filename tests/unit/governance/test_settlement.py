@@ -106,24 +106,20 @@ def test_a_purse_made_after_the_reservation_pays_and_frees_nothing() -> None:
     assert money.numbers() == (4, 6, 90, 0)
 
 
-def test_a_purse_made_anew_keeps_what_others_reserved() -> None:
+@pytest.mark.parametrize("end", ["spend", "cancel"])
+def test_a_purse_made_anew_keeps_what_others_reserved(end: str) -> None:
     """A ceiling removed and set again holds nothing of older reservations and is not made to give it back."""
     money = Money(workflow=100, org=50)
     execution = money.reserve(10)
     Transaction().delete(money.purse("org")).commit()
-    _cancel(execution)
-    assert money.numbers() == (0, 0, 100, 0)
-    execution = Money.reserve(_only(money, "workflow"), 10)
     Money(org=50)
-    assert not money.spend(10, execution).overbudget
-    assert money.numbers("org") == (10, 0, 40, 0)
-
-
-def _only(money: Money, *scopes: str) -> Money:
-    """The same money, of which the gate sees some purses only."""
-    seen = Money.__new__(Money)
-    seen.tracking, seen.scopes = money.tracking, list(scopes)
-    return seen
+    if end == "spend":
+        assert not money.spend(10, execution).overbudget
+    else:
+        _cancel(execution)
+    spent = 10 if end == "spend" else 0
+    assert money.numbers("org") == (spent, 0, 50 - spent, 0)
+    assert money.numbers() == (spent, 0, 100 - spent, 0)
 
 
 def test_spending_nobody_reserved_is_over_budget_only_without_room() -> None:
@@ -250,6 +246,99 @@ def _canceler(execution_id: str) -> Callable[[], object]:
 
 def _completer(execution_id: str) -> Callable[[], object]:
     return lambda: complete(ORG, execution_id, failed=False, latency_ms=5, workflow_id=WORKFLOW)
+
+
+# Interleavings
+
+
+class _Meanwhile:
+    """Lets something else happen just before the first transaction."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act: Callable[[], object] | None = act
+
+    def before(self, operation: str, request: dict[str, Any]) -> Fault | None:
+        act = self.act
+        if operation == "TransactWriteItems" and act is not None:
+            self.act = None
+            act()
+        return None
+
+
+@pytest.mark.parametrize(
+    ("before", "ours", "theirs", "told"),
+    [
+        # 83: of the two the later one crosses, although it saw that it would not
+        (70, 5, 8, [(80, 83)]),
+        # theirs crosses; ours then stays below the next threshold
+        (70, 5, 11, [(80, 81)]),
+        # both saw that they would cross
+        (70, 12, 11, [(80, 81)]),
+        # ours reaches two thresholds where it saw one
+        (70, 20, 8, [(80, 98), (95, 98)]),
+        (90, 6, 6, [(80, 90), (95, 96), (100, 102)]),
+    ],
+)
+def test_a_threshold_is_told_by_the_write_that_reaches_it(
+    store: EmbeddedEngine, before: float, ours: float, theirs: float, told: list[tuple[int, float]]
+) -> None:
+    """Between reading and writing somebody else spends: each threshold is told once, with the money of that moment."""
+    money = Money(workflow=100)
+    money.spend(before)
+    store.faults = _Meanwhile(lambda: money.spend(theirs))
+    money.spend(ours)
+    events = [json.loads(event.details) for event in Event.query(events_pk(ORG))]
+    assert sorted((row["threshold"], row["spent"] / MICRO) for row in events) == told
+
+
+@pytest.mark.parametrize(
+    ("before", "ours", "theirs", "overrun", "overbudget"),
+    [(95, 10, 3, 8, True), (88, 10, 5, 3, True), (100, 5, 5, 10, True), (80, 10, 10, 0, False)],
+)
+def test_overrun_is_what_no_room_was_left_for(
+    store: EmbeddedEngine, before: float, ours: float, theirs: float, overrun: float, overbudget: bool
+) -> None:
+    """Between reading and writing somebody else takes the room: it is not given twice."""
+    money = Money(workflow=100)
+    money.spend(before)
+    store.faults = _Meanwhile(lambda: money.spend(theirs))
+    assert money.spend(ours).overbudget is overbudget
+    assert money.numbers() == (before + ours + theirs, 0, 100 - before - ours - theirs, overrun)
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda money, execution: _cancel(execution),
+        lambda money, execution: money.spend(0.6, execution),
+        lambda money, execution: _completer(execution)(),
+    ],
+    ids=["cancel", "spend", "complete"],
+)
+def test_a_reservation_is_freed_once(store: EmbeddedEngine, meanwhile: Callable[[Money, str], object]) -> None:
+    """Between reading and writing somebody else frees it: the settlement frees what is left."""
+    money = Money(**ALL)
+    execution = money.reserve(1)
+    store.faults = _Meanwhile(lambda: meanwhile(money, execution))
+    money.spend(0.8, execution)
+    money.check()
+    assert money.purse().reserved == 0
+
+
+def test_a_purse_that_begins_a_new_period_meanwhile(held: HeldClock, store: EmbeddedEngine) -> None:
+    """The settlement finds its own period again."""
+    money = Money(workflow=100)
+    held.advance(MONTH_S - 60)
+    execution = money.reserve(1)
+
+    def roll_over() -> None:
+        held.advance(120)
+        assert read_purse(ORG, WORKFLOW) is not None
+
+    store.faults = _Meanwhile(roll_over)
+    money.spend(5, execution)
+    assert [period.spent for period in money.periods()] == [5 * MICRO]
+    assert money.numbers() == (0, 0, 100, 0)
 
 
 # Lost answers
