@@ -5,6 +5,7 @@ Source: RFC 5321; RFC 3207 (STARTTLS); RFC 8314 (TLS from the start on port 465)
 
 from __future__ import annotations
 
+import base64
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from shared.kit import clock, ids
 TIMEOUT_S = 20.0
 IMPLICIT_TLS = 465
 _HELO = "signalbox.localdomain"
+_SIGNED_IN = 235
 
 
 class SmtpMail:
@@ -69,8 +71,18 @@ class SmtpMail:
             if self._username:
                 if not encrypted:
                     raise MailFailed("the mail server offers no encryption, and a password is not sent without")
-                session.login(self._username, self._password)
+                self._sign_in(session)
             yield session
+
+    def _sign_in(self, session: smtplib.SMTP) -> None:
+        if f"{self._username}{self._password}".isascii():
+            session.login(self._username, self._password)
+            return
+        # The library knows ASCII only; RFC 4616 says UTF-8.
+        proof = base64.b64encode(f"\0{self._username}\0{self._password}".encode()).decode()
+        code, answer = session.docmd("AUTH", f"PLAIN {proof}")
+        if code != _SIGNED_IN:
+            raise smtplib.SMTPAuthenticationError(code, answer)
 
 
 class FolderMail:
