@@ -189,7 +189,7 @@ class Workflows:
                 _take(tx, org_id, changed["external_id"], workflow_id)
         if "budget_cents" in changed:
             _recap(tx, purse, org_settings(org_id), cap_of(org_id, workflow_id, changed["budget_cents"]))
-        before = {name: _plain(getattr(record, name)) for name in changed}
+        before = {name: getattr(record, name) for name in changed}
         details = {"changed": sorted(changed), "before": before, "after": dict(changed)}
         add_event(tx, org_id, Actor.of(principal), _fact("workflow.updated", workflow_id, details))
         return tx
@@ -294,11 +294,6 @@ def _taken(external_id: Any) -> Conflict:
 
 def _unchanged(record: Workflow) -> Any:
     return (Workflow.revision == record.revision) & (Workflow.deleted == False)  # noqa: E712
-
-
-def _plain(value: Any) -> Any:
-    """A stored value as JSON has it."""
-    return int(value) if isinstance(value, float) else value
 
 
 def _fact(action: str, workflow_id: str, details: Mapping[str, Any], *control: Mapping[str, Any]) -> Fact:
