@@ -292,18 +292,24 @@ def test_a_threshold_is_told_by_the_write_that_reaches_it(
 
 
 @pytest.mark.parametrize(
-    ("before", "ours", "theirs", "overrun", "overbudget"),
-    [(95, 10, 3, 8, True), (88, 10, 5, 3, True), (100, 5, 5, 10, True), (80, 10, 10, 0, False)],
-)
+    ("held_back", "before", "ours", "theirs", "overrun", "overbudget"),
+    [
+        (0, 95, 10, 3, 8, True), (0, 88, 10, 5, 3, True), (0, 100, 5, 5, 10, True), (0, 80, 10, 10, 0, False),
+        # Far from any threshold, because most is reserved for others.
+        (50, 20, 35, 10, 15, True), (50, 20, 25, 10, 5, True), (50, 20, 10, 10, 0, False),
+    ],
+)  # fmt: skip
 def test_overrun_is_what_no_room_was_left_for(
-    store: EmbeddedEngine, before: float, ours: float, theirs: float, overrun: float, overbudget: bool
+    store: EmbeddedEngine, held_back: float, before: float, ours: float, theirs: float, overrun: float, overbudget: bool
 ) -> None:
     """Between reading and writing somebody else takes the room: it is not given twice."""
     money = Money(workflow=100)
+    money.reserve(held_back)
     money.spend(before)
     store.faults = _Meanwhile(lambda: money.spend(theirs))
     assert money.spend(ours).overbudget is overbudget
-    assert money.numbers() == (before + ours + theirs, 0, 100 - before - ours - theirs, overrun)
+    spent = before + ours + theirs
+    assert money.numbers() == (spent, held_back, 100 - spent - held_back, overrun)
 
 
 @pytest.mark.parametrize(
