@@ -19,6 +19,7 @@ UNCHECKED = ("shared/store", "shared/kit")
 BEYOND_ORGS = {
     "invites.token_pk": "a token is known before the org that it invites into",
     "identity": "accounts, sessions and orgs themselves exist before and beyond any org",
+    "governance.fingerprint_pk": "an API key tells its org only once it is found",
     "channels.connection_pk": "a connection is known by its id alone until its row tells the org",
     "channels.beat_pk": "the sweep keeps every connection alive, whosever it is, and sends none of an org's data",
 }
