@@ -57,9 +57,7 @@ def begin(admission: Admission) -> None:
     Raises KeyRefused, with nothing stored, when the key was revoked since it was admitted.
     """
     connections, connection = services().connections, admission.connection
-    connections.open(connection)
-    if admission.channel is not None:
-        connections.listen(connection, admission.channel, connection.protocol)
+    connections.open(connection, admission.channel)
     if admission.api_key is not None:
         try:
             control.confirm(admission.api_key)

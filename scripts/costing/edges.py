@@ -69,6 +69,8 @@ class Bucket:
 class Gateway:
     """Open WebSockets: everybody is connected, and what is sent is counted."""
 
+    lanes = 1
+
     in_use = True
 
     def __init__(self, meter: Meter) -> None:
@@ -80,7 +82,7 @@ class Gateway:
     def send(self, connection_id: str, text: str) -> None:
         self._meter.bill.frames += 1
 
-    def close(self, connection_id: str) -> None:
+    def close(self, connection_id: str, code: int = 1000) -> None:
         """API Gateway calls ``$disconnect`` itself."""
 
 

@@ -45,12 +45,18 @@ _CLAIM_PAUSE_S = 0.05
 class Connections:
     """Rows of the channels table. Who may listen to what is decided before a call gets here."""
 
-    def open(self, connection: Connection) -> None:
-        """Keep a connection that was just accepted; a repetition changes nothing."""
+    def open(self, connection: Connection, channel: str | None = None) -> None:
+        """Keep a connection that was just accepted, and let it hear a channel; a repetition changes nothing.
+
+        The listener's projection is the connection's protocol.
+        """
         connection.ttl = clock.now_ms() // 1000 + LIFE_SECONDS
         tx = Transaction().put(connection, Connection.pk.does_not_exist())
         if connection.beat is not None:
             tx.put(_beat(connection))
+        if channel is not None:
+            for row in _rows(connection, channel, connection.protocol):
+                tx.put(row)
         with contextlib.suppress(ConditionFailed):
             tx.commit()
 
@@ -62,16 +68,9 @@ class Connections:
         """Let a connection hear a channel from its beginning; False when it does already."""
         if self._channel_count(connection.connection_id) >= MAX_CHANNELS:
             raise InvalidRequest(f"A connection can watch at most {MAX_CHANNELS} executions")
-        ttl = clock.now_ms() // 1000 + LIFE_SECONDS
-        listener = Listener(
-            channel_pk(connection.org_id, channel), connection.connection_id, org_id=connection.org_id,
-            account_id=connection.account_id, channel=channel, connection_id=connection.connection_id,
-            projection=projection, connected_ms=connection.connected_ms, cursor=-1, ttl=ttl,
-            key_id=connection.key_id, workflow_id=connection.workflow_id, sealed=connection.sealed,
-        )  # fmt: skip
+        listener, mirror = _rows(connection, channel, projection)
         if read(Listener, listener.pk, listener.sk) is not None:
             return False
-        mirror = Listening(connection_pk(connection.connection_id), f"channel#{channel}", channel=channel, ttl=ttl)
         Transaction().put(listener, label="listener").put(mirror, label="mirror").commit()
         return True
 
@@ -173,6 +172,18 @@ class Connections:
     def _listening(self, connection_id: str) -> Iterator[Listening]:
         pk = connection_pk(connection_id)
         return iter(Listening.query(pk, Listening.sk.startswith("channel#"), consistent_read=True))
+
+
+def _rows(connection: Connection, channel: str, projection: str) -> tuple[Listener, Listening]:
+    """The rows of a connection that hears a channel from its beginning."""
+    ttl = clock.now_ms() // 1000 + LIFE_SECONDS
+    listener = Listener(
+        channel_pk(connection.org_id, channel), connection.connection_id, org_id=connection.org_id,
+        account_id=connection.account_id, channel=channel, connection_id=connection.connection_id,
+        projection=projection, connected_ms=connection.connected_ms, cursor=-1, ttl=ttl, key_id=connection.key_id,
+        workflow_id=connection.workflow_id, sealed=connection.sealed,
+    )  # fmt: skip
+    return listener, Listening(connection.pk, f"channel#{channel}", channel=channel, ttl=ttl)
 
 
 def _beat(connection: Connection) -> Beat:

@@ -210,13 +210,13 @@ def test_an_expired_key_is_refused(world: World, held: HeldClock) -> None:
 def test_a_key_that_is_revoked_while_it_connects_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The revocation found no socket to close, so the handshake finds the revocation; no row stays."""
     connections = world.services.connections
-    listen = connections.listen
+    opened = connections.open
 
-    def revoked_before(*given: Any) -> bool:
+    def revoked_before(*given: Any) -> None:
         world.services.governance.keys.revoke(owner(), world.governed.key_id)
-        return listen(*given)
+        opened(*given)
 
-    monkeypatch.setattr(connections, "listen", revoked_before)
+    monkeypatch.setattr(connections, "open", revoked_before)
     assert world.connect({"X-API-Key": world.governed.key})["statusCode"] == 401
     assert world.services.connections.get("c1") is None and world.listeners() == []
 
