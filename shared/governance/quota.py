@@ -120,5 +120,6 @@ def _hit_in_days(executions: Share, period: Span, now: int) -> float | None:
         return 0.0
     if not executions.used:
         return None
-    until_ms = left * max(1, now - period.start_ms) / executions.used
+    # The first minutes of a period say nothing of the rest of it.
+    until_ms = left * max(DAY_MS, now - period.start_ms) / executions.used
     return round(until_ms / DAY_MS, 1) if now + until_ms < period.end_ms else None

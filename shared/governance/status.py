@@ -12,6 +12,9 @@ from shared.governance.spend import OrgSpend, Spend
 from shared.identity.principal import Principal
 from shared.kit import clock
 
+SHORTEST_MS = 3_600_000
+"""Spending is judged over this long at least: the first minutes say nothing of the rest."""
+
 LONGEST_S = 10 * 365 * 24 * 3600
 """The longest time to exhaustion that is told; beyond it a rate says nothing."""
 
@@ -56,7 +59,7 @@ def exhausted_in_s(found: OrgSpend) -> int | None:
         return None
     oldest = min((int(workflow.record.created_ms) for workflow in found.workflows), default=now)
     # Before the first workflow was made nobody could spend, and that time says nothing of the rate.
-    elapsed_ms = max(1, now - max(found.period.start_ms, oldest))
+    elapsed_ms = max(SHORTEST_MS, now - max(found.period.start_ms, oldest))
     return min((budget - spent) * elapsed_ms // spent // 1000, LONGEST_S)
 
 

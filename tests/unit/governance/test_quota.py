@@ -118,6 +118,8 @@ def test_the_kind_of_period(services: Services, bot: Governed, plan_id: str, kin
     ("used", "limit", "day", "hit", "at_risk"),
     [
         (0, 10, 10, None, False),
+        (3, 10, 0, 2.3, True),
+        (1, 100, 0, None, False),
         (1, 10, 10, None, False),
         (5, 10, 10, 10.0, True),
         (8, 10, 29, None, True),

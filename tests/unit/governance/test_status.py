@@ -107,14 +107,16 @@ def test_the_ceiling_of_the_org_comes_first(services: Services, held: HeldClock)
         (100, 50, DAY_S, DAY_S),
         (100, 100, DAY_S, 0),
         (100, 130, DAY_S, 0),
-        (100, 50, 0, 0),
+        (100, 50, 0, 3600),
+        (100, 50, 3600, 3600),
+        (100, 50, 7200, 7200),
         (10_000_000_000, 1, DAY_S, LONGEST_S),
     ],
 )
 def test_time_to_exhaustion(
     services: Services, held: HeldClock, cap: int | None, spent: int, after_s: int, expected: int | None
 ) -> None:
-    """None without a budget or spend, 0 when it is used up, bounded, and a number whatever the numbers are."""
+    """None without a budget or spend, 0 when it is used up, bounded; the first hour counts as a whole one."""
     spend(govern(services, budget_cents=cap), spent)
     held.advance(after_s)
     assert status(services).exhausted_in_s == expected
