@@ -41,6 +41,7 @@ _TAGS = {
     "executions": "Runs of flows: watch, answer, pause, cancel.",
     "workflows": "Governed units: their budgets, their states, the definitions they govern.",
     "api-keys": "What clients show; each belongs to one workflow.",
+    "approvals": "Actions that wait for a person, and the rules by which they do.",
     "alerts": "What people should know of, where it is sent, and how an organisation stands.",
     "organizations": "Organisations, who belongs to them, and the plans.",
     "system": "Health and node types; no credentials.",
@@ -49,6 +50,8 @@ _TAGS = {
 
 _PATH_PARAMETERS = {
     "alert_id": "The alert's id.",
+    "approval_id": "The approval's id.",
+    "rule_id": "The approval rule's id.",
     "channel_id": "The alert channel's id.",
     "workflow_id": "The workflow's id.",
     "key_id": "The API key's id.",
