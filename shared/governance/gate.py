@@ -25,7 +25,7 @@ from shared.governance.recording import Recorder
 from shared.governance.refusals import Refused
 from shared.governance.reserving import OVERDRAFT, Attempt, Overdraft
 from shared.governance.standing import Standing, Standings
-from shared.kit import json
+from shared.kit import clock, ids, json
 from shared.kit.errors import NotFound, Unavailable
 from shared.store.models.governance import Chain, Operation, Purse
 from shared.store.transaction import ConditionFailed, put_if_absent
@@ -33,7 +33,8 @@ from shared.store.transaction import ConditionFailed, put_if_absent
 if TYPE_CHECKING:
     from shared.governance.approvals import Approvals
 
-_ATTEMPTS = 16
+_ATTEMPTS = 24
+_PAUSE_S = 0.004
 MOST_DEPTH = 8
 """How deep operations may be nested in one another."""
 
@@ -52,7 +53,10 @@ class Gate:
         if call.chain_op == "end":
             return _end_chain(key.org_id, call)
         question = _Question(self, api_key, key, call)
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt > 1:
+                # A policy change is on its way to the purse, or others are faster; both are over in a moment.
+                clock.sleep(_PAUSE_S * attempt * (0.5 + ids.uniform()))
             answer = question.ask()
             if answer is not None:
                 return answer

@@ -104,7 +104,10 @@ class Attempt:
     def _purse(self) -> tuple[list[Action], Condition]:
         standing, calls = self.standing, Purse.calls[self.key_id]
         counting = standing.minute if standing.minute >= this_minute() else None
-        condition = Purse.state.is_in(*WORKING) & (Purse.policy_version <= standing.policies.version)
+        # A newer set than the purse's is no harm, unless other purses pay, too: those may not have been joined yet.
+        version = standing.policies.version
+        proven = Purse.policy_version == version if self._funds() else Purse.policy_version <= version
+        condition = Purse.state.is_in(*WORKING) & proven
         if self.key_version:
             condition &= Purse.key_versions[self.key_id] == self.key_version
         if self.overdraft is None:
