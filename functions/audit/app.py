@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from functions.audit.schemas import (
+    EXPORT_LINE,
     AuditLog,
     AuditVerification,
     ExportList,
@@ -105,7 +106,7 @@ def _times(asked: Query) -> tuple[int | None, int | None]:
         api=Api.NULLRUN,
     ),
 )
-def list_executions(principal: OrgPrincipal, query: RequestQuery) -> Response:
+def list_governed_executions(principal: OrgPrincipal, query: RequestQuery) -> Response:
     """Operations of the gate, refused ones too, and executions of definitions, newest first."""
     window, (since, until) = window_of(query), _times(query)
     wanted = ExecutionFilter(query.text("workflow_id") or None, query.choice("decision", DECISIONS), since, until)
@@ -130,7 +131,7 @@ def list_executions(principal: OrgPrincipal, query: RequestQuery) -> Response:
         api=Api.NULLRUN,
     ),
 )
-def get_execution(execution_id: str, principal: OrgPrincipal) -> Response:
+def get_governed_execution(execution_id: str, principal: OrgPrincipal) -> Response:
     """One execution with its events and spans; never with inputs and outputs."""
     return answer(execution_detail(services().governance.executions.get(principal, execution_id)))
 
@@ -242,7 +243,7 @@ def get_export(job_id: str, principal: OrgPrincipal) -> Response:
     **operation(
         "Download an export of the audit trail",
         answers={
-            200: {"application/x-ndjson": {"schema": {"type": "string"}}},
+            200: {"application/x-ndjson": {"schema": {"type": "string"}, "example": EXPORT_LINE}},
             307: "The file is at the address in Location for a while.",
         },
         errors=(404,),

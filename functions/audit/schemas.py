@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 
+from shared.governance.chain import canonical
 from shared.governance.executions import ExecutionDetail, ExecutionRow
 from shared.governance.exports import ExportView
 from shared.governance.money import cents
@@ -46,6 +47,9 @@ _ENTRY: JsonDict = {
     "execution_id": _EXECUTION, "action_digest": None, "tool_name": "db.drop", "tool_version": None,
     "tool_digest": None,
 }  # fmt: skip
+EXPORT_LINE = canonical(_ENTRY) + "\n"
+"""A line of an export."""
+
 _EXPORT: JsonDict = {
     "id": _JOB, "job_id": _JOB, "status": "completed", "file_url": f"https://example.com/api/v1/orgs/o/{_JOB}/file",
     "record_count": 1, "truncated": False, "created_at": _AT, "completed_at": _AT, "error_message": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
@@ -90,6 +91,17 @@ def test_blobs_are_objects() -> None:
         blobs.get("org/a")
     with pytest.raises(ValueError, match="not a blob key"):
         blobs.put("../a", b"")
+
+
+def test_a_blob_is_fetched_from_where_it_is() -> None:
+    """A presigned URL of the object that expires; making one asks nobody."""
+    link = urlsplit(S3Blobs("blobs").link("exports/org/a.jsonl", 900))
+    assert link.scheme == "https"
+    assert f"{link.netloc}{link.path}".endswith("/exports/org/a.jsonl")
+    assert "blobs" in f"{link.netloc}{link.path}"
+    assert {"Signature", "Expires"} & {name.removeprefix("X-Amz-") for name in parse_qs(link.query)}
+    with pytest.raises(ValueError, match="not a blob key"):
+        S3Blobs("blobs").link("../a", 900)
 
 
 def test_a_bucket_that_is_not_there_is_unavailable() -> None:
