@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.adapters.embedded.workers import WorkerThreads
 from shared.governance.dispatch import Dispatch
 from shared.kit.errors import Unavailable
 
@@ -89,3 +90,24 @@ def test_errors_reach_a_caller_without_threads() -> None:
     sent.failing = True
     with pytest.raises(Unavailable):
         Dispatch(sent, None)("o", "d")
+
+
+def test_a_silent_receiver_holds_up_nobody_else() -> None:
+    """While one org's message waits for an answer, the caller goes on and other orgs' messages are sent."""
+    answered, sent, arrived = threading.Event(), [], threading.Event()
+
+    def deliver(org_id: str, delivery_id: str) -> bool:
+        if org_id == "slow":
+            assert answered.wait(30)
+        sent.append(org_id)
+        if org_id == "quick":
+            arrived.set()
+        return True
+
+    workers = WorkerThreads(1)
+    dispatch = Dispatch(deliver, workers.submit)
+    assert dispatch("slow", "d") and dispatch("slow", "e") and dispatch("quick", "d")
+    assert arrived.wait(30)
+    assert sent == ["quick"]
+    answered.set()
+    workers.close()
