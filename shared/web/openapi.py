@@ -43,6 +43,7 @@ _TAGS = {
     "api-keys": "What clients show; each belongs to one workflow.",
     "approvals": "Actions that wait for a person, and the rules by which they do.",
     "alerts": "What people should know of, where it is sent, and how an organisation stands.",
+    "audit": "What ran under governance, who did what, and proof that none of it was changed.",
     "organizations": "Organisations, who belongs to them, and the plans.",
     "system": "Health and node types; no credentials.",
 }
@@ -53,6 +54,7 @@ _PATH_PARAMETERS = {
     "approval_id": "The approval's id.",
     "rule_id": "The approval rule's id.",
     "channel_id": "The alert channel's id.",
+    "job_id": "The export's id.",
     "workflow_id": "The workflow's id.",
     "key_id": "The API key's id.",
     "definition_id": "The flow's id.",
