@@ -124,7 +124,9 @@ class Connections:
             connection_id=connection.connection_id, key_id=connection.key_id, received_ms=now,
             ttl=now // 1000 + ACK_SECONDS,
         )  # fmt: skip
-        Transaction().put(ack).commit()
+        # Every copy of a frame is confirmed, and a read is cheaper than one more durable write.
+        if read(Ack, ack.pk, ack.sk) is None:
+            Transaction().put(ack).commit()
 
     def listeners(self, pk: str, connection_id: str = "") -> list[Listener]:
         """Everyone who hears the channel of this partition key, or the one of this connection."""
