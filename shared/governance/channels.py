@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from pynamodb.expressions.update import Action
 
 from shared.governance.events import Actor, Fact, add_event
+from shared.governance.orgsettings import org_settings
 from shared.governance.pages import Part, part_of
+from shared.governance.plans import PlanFeatureMissing, plan
 from shared.identity import checked_email
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
@@ -76,11 +78,17 @@ class ChannelChanges:
 
 
 class AlertChannels:
-    """The alert channels of orgs. ``outbound`` judges addresses; it calls none of them here."""
+    """The alert channels of orgs. ``outbound`` judges addresses; it calls none of them here.
 
-    def __init__(self, envelope: Callable[[], Envelope], outbound: Callable[[], OutboundClient]) -> None:
+    ``enforce_plans`` keeps channels from orgs whose plan has no alerts.
+    """
+
+    def __init__(
+        self, envelope: Callable[[], Envelope], outbound: Callable[[], OutboundClient], *, enforce_plans: bool = False
+    ) -> None:
         self._envelope = envelope
         self._outbound = outbound
+        self._enforce_plans = enforce_plans
 
     def list(self, principal: Principal, *, limit: int, cursor: str | None = None) -> Part[ChannelView]:
         """Channels of the org, oldest first."""
@@ -91,12 +99,14 @@ class AlertChannels:
         self, principal: Principal, *, name: str, channel_type: str, config: Mapping[str, Any], enabled: bool = True,
         channel_id: str | None = None,
     ) -> ChannelView:  # fmt: skip
-        """A new channel. Raises Forbidden, Unprocessable, Conflict when there are too many.
+        """A new channel. Raises Forbidden, PlanFeatureMissing, Unprocessable, Conflict when there are too many.
 
         A given ``channel_id`` that exists already is answered as it is.
         """
         principal.require_role("admin")
         org_id, channel_id = principal.org_id, channel_id or ids.uuid7()
+        if self._enforce_plans:
+            _require_alerts(org_id)
         whole = self._checked(channel_type, config, {})
         record = AlertChannel(
             alert_channels_pk(org_id), channel_id, org_id=org_id, channel_id=channel_id, name=_checked_name(name),
@@ -224,6 +234,12 @@ def secret_bytes(secret: str) -> bytes:
             raise ValueError("the secret is empty")
         return decoded
     return secret.encode()
+
+
+def _require_alerts(org_id: str) -> None:
+    chosen = plan(org_settings(org_id).plan)
+    if not chosen.has("alerts"):
+        raise PlanFeatureMissing(chosen, "alerts")
 
 
 def _checked_name(name: str) -> str:

@@ -251,7 +251,8 @@ class Governance:
         """Where alerts are sent."""
         from shared.governance.channels import AlertChannels
 
-        return AlertChannels(self._outlets.envelope, self._outlets.outbound)
+        enforced = self._settings.plan_enforcement
+        return AlertChannels(self._outlets.envelope, self._outlets.outbound, enforce_plans=enforced)
 
     @cached_property
     def deliveries(self) -> Deliveries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from shared.composition import Services
 from shared.governance.channels import MOST_CHANNELS
 from shared.kit import ids
 from tests.support.alerts import event, stored_deliveries
-from tests.support.deployment import Person
+from tests.support.deployment import Person, deployment, sign_up
 from tests.support.governance import Governed
 from tests.support.standin import StandIn
 from tests.unit.functions.alerts.conftest import made, org_path, send
@@ -94,6 +95,16 @@ def test_create_422(ada: Person, path: str, change: dict[str, Any], field: str |
         assert (answer.status, answer.body["error"]) == (422, "validation_error")
         assert list(answer.body["details"]["fields"]) == [field]
     assert made(send("GET", path, ada))["total"] == 0
+
+
+@pytest.mark.parametrize(("plan", "status"), [("lite", 403), ("starter", 201)])
+def test_a_plan_without_alerts_403(tmp_path: Path, plan: str, status: int) -> None:
+    """Where plans are enforced, the lowest has no channels; whoever may not make one learns nothing of the plan."""
+    with deployment(tmp_path, plan_enforcement=True, default_plan=plan):
+        ada = sign_up("ada")
+        answer = send("POST", org_path(ada, "/alert-channels"), ada, MAIL)
+        assert answer.status == status
+        assert answer.body.get("error") == ("plan_feature_missing" if status == 403 else None)
 
 
 def test_create_409(ada: Person, path: str) -> None:
