@@ -98,14 +98,15 @@ class Reservations:
             if found.status == "canceled":
                 return _canceled(found, int(found.completed_ms or 0), 0, already=True)
             now, released = clock.now_ms(), int(found.reserved)
-            # What has completed has an end already; only its reservation is cancelled.
-            ended_ms = int(found.completed_ms or now) if found.result == "completed" else now
+            # What has told its end keeps it; of what expired the end was but assumed.
+            told = found.result in ("completed", "failed") and found.status != "expired"
+            ended_ms = int(found.completed_ms or now) if told else now
             changes: list[Action] = [
                 Operation.status.set("canceled"),
                 Operation.completed_ms.set(ended_ms),
                 *_not_due(),
             ]
-            if found.result != "completed":
+            if not told:
                 changes.append(Operation.result.set("canceled"))
             details = {"reason": reason, "released_cents": cents(released), "spent_cents": cents(int(found.spent))}
             if release(found, changes, _fact("execution.canceled", found, details), Actor.of(principal)):

@@ -26,7 +26,7 @@ from tests.support.time import HeldClock
 from tests.support.workflows import at_once
 
 MONTH_S = 31 * 24 * 3600
-ALL = {"workflow": 100, "org": 200, "key": 300}
+ALL: dict[str, Any] = {"workflow": 100, "org": 200, "key": 300}
 
 
 @pytest.fixture(autouse=True)

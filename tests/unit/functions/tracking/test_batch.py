@@ -112,7 +112,7 @@ def test_bad_events_are_rejected_alone(bot: Governed) -> None:
     good = _event()
     bad = [
         7, {"type": "span_start"}, {"event_id": 5, "type": "x"}, {"event_id": "no-type"}, _call(tokens=-1),
-        _call(input_tokens=1.5), _event("span_end", latency_ms=-1), _event(7), _event(workflow_id=[1]),
+        _call(input_tokens=1.5), _event("span_end", latency_ms=-1), _event() | {"type": 7}, _event(workflow_id=[1]),
         {"event_id": "", "type": "x"}, _event("span_end", fn_name={}),
     ]  # fmt: skip
     answer = _batch(bot, *bad, good)
