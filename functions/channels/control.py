@@ -42,20 +42,15 @@ def admit(handshake: Handshake, org_id: str) -> Admission:
     )  # fmt: skip
     if api_key is None:
         connection.account_id = handshake.person(org_id).account_id
-        return Admission(connection, CONTROL, stays=True)
-    signature = _signature(handshake)
-    known = services().governance.authenticator.check(api_key, signature, fresh=True)
+        return Admission(connection, CONTROL, lambda: handshake.person(org_id), stays=True)
+    signature, authenticator = _signature(handshake), services().governance.authenticator
+    known = authenticator.check(api_key, signature, fresh=True)
     if known.org_id != org_id:
         raise Forbidden("The API key belongs to another organisation")
     connection.key_id, connection.workflow_id = known.key_id, known.workflow_id
     secret = _secret(known, api_key, signature)
     connection.sealed = services().control.seal(handshake.connection_id, api_key, secret)
-    return Admission(connection, CONTROL, api_key, stays=True)
-
-
-def confirm(api_key: str) -> None:
-    """Check a key once more, after its connection was stored: a revocation closes only sockets it can find."""
-    services().governance.authenticator.check(api_key, fresh=True)
+    return Admission(connection, CONTROL, lambda: authenticator.check(api_key, fresh=True), stays=True)
 
 
 def _refuse_keys_in_query(handshake: Handshake) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shared.composition import services
@@ -34,11 +34,12 @@ class Handshake:
 class Admission:
     """A handshake that was granted.
 
-    ``channel`` is what the connection hears from the start, ``api_key`` what it was opened with. ``stays``: its client
-    would not come back, so that a message the store cannot take must not end it.
+    ``channel`` is what the connection hears from the start. ``confirm`` judges the credentials once more, after the
+    connection was stored. ``stays``: its client would not come back, so that a message the store cannot take must not
+    end it.
     """
 
     connection: Connection
     channel: str | None = None
-    api_key: str | None = None
+    confirm: Callable[[], object] | None = None
     stays: bool = False

@@ -15,11 +15,10 @@ from functions.channels import control
 from functions.channels.handshake import Admission, Handshake
 from shared.composition import services
 from shared.dialects.flowrunner.readers import PAGE, SUBSCRIPTION
-from shared.governance.authentication import KeyRefused
 from shared.governance.control import CONTROL
 from shared.identity.principal import system_principal
 from shared.kit import clock, json
-from shared.kit.errors import NotFound, SignalboxError
+from shared.kit.errors import Forbidden, NotFound, SignalboxError, Unauthorized
 from shared.push import Connection, execution_channel
 from shared.store.models.channels import connection_pk
 
@@ -54,14 +53,15 @@ def admit(handshake: Handshake) -> Admission:
 def begin(admission: Admission) -> None:
     """Store an admitted connection; from here on the relay sends to it.
 
-    Raises KeyRefused, with nothing stored, when the key was revoked since it was admitted.
+    Raises Unauthorized or Forbidden, with nothing stored, when its key was revoked, or its member removed, since it was
+    admitted: that closes only sockets that can be found.
     """
     connections, connection = services().connections, admission.connection
     connections.open(connection, admission.channel)
-    if admission.api_key is not None:
+    if admission.confirm is not None:
         try:
-            control.confirm(admission.api_key)
-        except KeyRefused:
+            admission.confirm()
+        except (Unauthorized, Forbidden):
             connections.close(connection.connection_id)
             raise
 

@@ -13,7 +13,7 @@ from functions.channels.handshake import Handshake
 from functions.channels.protocol import admit, begin, disconnect, receive
 from shared.adapters.embedded.sockets import TRY_AGAIN_LATER, Socket, Sockets
 from shared.kit import ids
-from shared.kit.errors import SignalboxError, Unauthorized
+from shared.kit.errors import Forbidden, SignalboxError, Unauthorized
 from shared.kit.logging import logger
 from shared.push import POLICY_VIOLATION
 from shared.web.errors import error_response, unexpected
@@ -48,7 +48,7 @@ async def _serve(websocket: WebSocket, sockets: Sockets) -> None:
         await _until_closed(websocket, socket, stays=admission.stays)
     except SignalboxError as error:
         log.warning("connection ended by the server", extra={"reason": str(error)})
-        code = POLICY_VIOLATION if isinstance(error, Unauthorized) else TRY_AGAIN_LATER
+        code = POLICY_VIOLATION if isinstance(error, Unauthorized | Forbidden) else TRY_AGAIN_LATER
         # The client may be gone as well.
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await websocket.close(code, error.message)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 from shared.governance.aliases import aliases_of
-from shared.governance.frames import KEY_REVOKED, STATE_CHANGE, Frame, copies, initial_states, signed, state_entry
+from shared.governance.frames import SHOWN_OUT, STATE_CHANGE, Frame, copies, initial_states, signed, state_entry
 from shared.kit import clock, crypto, json
 from shared.kit.errors import SignalboxError, Unavailable
 from shared.kit.logging import logger
@@ -68,22 +68,22 @@ class ControlPlane:
         self.push(org_id, json.loads(event.control or "[]"), event.event_id)
 
     def push(self, org_id: str, frames: Sequence[Frame], message_id: str) -> None:
-        """Send frames to everyone who listens, and close the sockets of revoked keys. May be repeated.
+        """Send frames to everyone who listens, and close the sockets of revoked keys and former members. Repeatable.
 
         Raises Unavailable when somebody could not be reached; everyone else was.
         """
         if not frames or not self._sender.in_use:
             return
-        texts = _Texts([frame for frame in frames if frame["type"] != KEY_REVOKED], org_id, message_id, self._opened)
-        revoked = {frame["key_id"] for frame in frames if frame["type"] == KEY_REVOKED}
+        texts = _Texts([frame for frame in frames if frame["type"] not in SHOWN_OUT], org_id, message_id, self._opened)
+        out = {frame[SHOWN_OUT[frame["type"]]] for frame in frames if frame["type"] in SHOWN_OUT}
         missed = 0
-        for listener, error in self._each(self._connections.listeners(channel_pk(org_id, CONTROL)), texts, revoked):
+        for listener, error in self._each(self._connections.listeners(channel_pk(org_id, CONTROL)), texts, out):
             if isinstance(error, Gone):
                 self._gone(listener)
             elif error is not None:
                 missed += 1
                 log.warning("frame not sent", extra={"connection_id": listener.connection_id, "reason": str(error)})
-            elif listener.key_id in revoked:
+            elif _is_of(listener, out):
                 self._connections.close(listener.connection_id)
         if missed:
             raise Unavailable(f"{missed} connections could not be reached; they are tried again")
@@ -103,9 +103,9 @@ class ControlPlane:
         return len(due)
 
     def _each(
-        self, listeners: Sequence[Listener], texts: _Texts, revoked: set[str]
+        self, listeners: Sequence[Listener], texts: _Texts, out: set[str]
     ) -> Iterator[tuple[Listener, SignalboxError | None]]:
-        orders = ((row.connection_id, texts.of(row), row.key_id in revoked) for row in listeners)
+        orders = ((row.connection_id, texts.of(row), _is_of(row, out)) for row in listeners)
         for listener, (_, error) in zip(listeners, self._all(orders), strict=True):
             yield listener, error
 
@@ -178,6 +178,11 @@ class _Texts:
             workflow = read(Workflow, workflows_pk(self._org_id), workflow_id)
             self._aliases[workflow_id] = [] if workflow is None else aliases_of(workflow)
         return self._aliases[workflow_id]
+
+
+def _is_of(listener: Listener, ids: set[str]) -> bool:
+    """Whether a listener was opened with one of these keys, or by one of these accounts."""
+    return listener.key_id in ids or listener.account_id in ids
 
 
 class ControlReader:

@@ -15,7 +15,10 @@ from shared.kit import json
 
 Frame: TypeAlias = Mapping[str, Any]
 
-STATE_CHANGE, KEY_REVOKED = "state_change", "key_revoked"
+STATE_CHANGE = "state_change"
+
+SHOWN_OUT = {"key_revoked": "key_id", "member_removed": "account_id"}
+"""Frames that no client hears: they close the sockets that were opened with a key or by an account."""
 
 LARGEST_FRAME = 100_000
 """Bytes of a frame: API Gateway takes 128 KB (Amazon API Gateway quotas, WebSocket message payload size)."""
@@ -39,8 +42,13 @@ def key_rotated(org_id: str, key_id: str, new_version: int) -> Frame:
 
 
 def key_revoked(key_id: str) -> Frame:
-    """An API key was revoked. No client hears this: the sockets that were opened with the key are closed."""
-    return {"type": KEY_REVOKED, "key_id": key_id}
+    """An API key was revoked; see :data:`SHOWN_OUT`."""
+    return {"type": "key_revoked", "key_id": key_id}
+
+
+def member_removed(account_id: str) -> Frame:
+    """Somebody is no member any more; see :data:`SHOWN_OUT`."""
+    return {"type": "member_removed", "account_id": account_id}
 
 
 def approval_resolved(

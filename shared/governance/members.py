@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.governance.events import Actor, Fact, add_event
+from shared.governance.frames import member_removed
 from shared.governance.pages import Part, part_of
 from shared.identity import (
     Account,
@@ -96,7 +97,8 @@ class Members:
             move_version(tx, org, "org")
             remove_member(tx, org.org_id, account, end_sessions=True)
             details = {"email": account.email, "role": member.role, "left": account_id == principal.account_id}
-            fact = Fact("member.removed", ("member", account_id), details=details)
+            gone = member_removed(account_id)
+            fact = Fact("member.removed", ("member", account_id), details=details, control=[gone])
             add_event(tx, org.org_id, Actor.of(principal), fact)
             try:
                 tx.commit()

@@ -25,8 +25,8 @@ from shared.kit.errors import Unavailable
 from shared.push import Gone
 from shared.push.connections import BEATS, LIFE_SECONDS
 from shared.store.embedded import StoreRequest
-from shared.store.models.channels import channel_pk
-from tests.support.deployment import deployment
+from shared.store.models.channels import Listener, channel_pk
+from tests.support.deployment import deployment, sign_up
 from tests.support.governance import Governed, govern, owner
 from tests.support.push import RecordingSender
 from tests.support.time import HeldClock
@@ -47,6 +47,9 @@ class World:
     def connect(self, connection_id: str, governed: Governed | None = None) -> None:
         key = (governed or self.governed).key
         begin(admit(Handshake(connection_id, f"/ws/control/{ORG}", {"x-api-key": key}, {})))
+
+    def listeners(self) -> list[Listener]:
+        return self.services.connections.listeners(channel_pk(ORG, "control"))
 
     def relay(self) -> list[int]:
         """Hand all that happened since the last time to the relay."""
@@ -203,6 +206,18 @@ def test_a_revoked_key_loses_its_sockets(world: World) -> None:
     assert world.heard("c2", "key_revoked") == world.heard("c1", "key_revoked") == []
 
 
+def test_a_former_member_loses_its_sockets(world: World) -> None:
+    """A dashboard of somebody who was removed hears nothing more; a key's sockets stay."""
+    begin(admit(Handshake("c1", f"/ws/control/{ORG}", sign_up("ada").headers, {})))
+    world.connect("c2")
+    (account_id,) = (row.account_id for row in world.listeners() if row.account_id)
+    frame = frames.policy_invalidated(ORG, "p1", 2)
+    world.services.control.push(ORG, [frame, frames.member_removed(account_id)], "m1")
+    assert (world.sender.closed, world.sender.codes) == (["c1"], [1008])
+    assert [row.connection_id for row in world.listeners()] == ["c2"]
+    assert [heard["type"] for heard in world.heard("c1")] == ["policy_invalidated"]
+
+
 def test_no_change_of_state_closes_a_socket(world: World) -> None:
     """NullRun's SDK does not connect again: whoever is paused, resumed or killed stays connected."""
     world.connect("c1")
@@ -220,7 +235,7 @@ def test_a_gone_connection_is_forgotten_and_holds_up_nobody(world: World) -> Non
     world.sender.gone.add("dead")
     world.services.control.push(ORG, [frames.key_rotated(ORG, "k", 2)], "m1")
     assert len(world.heard("c1")) == 1
-    assert [row.connection_id for row in world.services.connections.listeners(channel_pk(ORG, "control"))] == ["c1"]
+    assert [row.connection_id for row in world.listeners()] == ["c1"]
 
 
 def test_a_connection_in_its_handshake_is_not_forgotten(world: World, held: HeldClock) -> None:
@@ -349,7 +364,7 @@ def test_a_connection_lives_as_long_as_it_answers(world: World, held: HeldClock)
     world.services.control.push(ORG, [frames.key_rotated(ORG, "k", 2)], "m1")
     assert len(world.heard("c1", "key_rotated")) == 1
     world.services.connections.close("c1")
-    assert world.services.connections.listeners(channel_pk(ORG, "control")) == []
+    assert world.listeners() == []
 
 
 def test_no_state_is_lost_between_connecting_and_changing(tmp_path: Path) -> None:

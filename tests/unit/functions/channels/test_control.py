@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from functions.auth.app import handler as auth
 from functions.channels.app import PATH_PARAMETER, handler
 from functions.channels.protocol import LARGEST_MESSAGE
 from functions.local.websockets import websocket_routes
@@ -19,6 +20,7 @@ from shared.governance.key_forms import NewKey
 from shared.identity import DEFAULT_ORG_ID
 from shared.kit.errors import Unavailable
 from shared.store.models.channels import Ack, Listener, acks_pk, channel_pk
+from tests.support.apigw import call
 from tests.support.deployment import Person, deployment, sign_up
 from tests.support.governance import Governed, govern, owner
 from tests.support.push import RecordingSender
@@ -218,6 +220,20 @@ def test_a_key_that_is_revoked_while_it_connects_is_refused(world: World, monkey
 
     monkeypatch.setattr(connections, "open", revoked_before)
     assert world.connect({"X-API-Key": world.governed.key})["statusCode"] == 401
+    assert world.services.connections.get("c1") is None and world.listeners() == []
+
+
+def test_a_member_who_is_removed_while_connecting_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with keys: whoever is no member when the connection was stored does not stay."""
+    connections = world.services.connections
+    opened = connections.open
+
+    def signed_out_before(*given: Any) -> None:
+        call(auth, "POST", "/api/v1/auth/logout", headers=world.ada.headers)
+        opened(*given)
+
+    monkeypatch.setattr(connections, "open", signed_out_before)
+    assert world.connect(world.ada.headers)["statusCode"] == 401
     assert world.services.connections.get("c1") is None and world.listeners() == []
 
 
