@@ -16,9 +16,12 @@ from shared.governance.operations import is_bound, pk_of_execution
 from shared.governance.refusals import Refused
 from shared.governance.rules import ApprovalRule
 from shared.kit import clock, ids, json
+from shared.kit.errors import Unavailable
 from shared.store.models.governance import Operation, Purse, purse_pk
 from shared.store.models.policies import Approval
 from shared.store.transaction import ConditionFailed, Transaction, read_each
+
+_ATTEMPTS = 8
 
 
 class Executing:
@@ -79,7 +82,9 @@ class Executing:
         verdict = judge(policies, key.key_id, call, int(operation.projected), at_gate=False)
         if verdict.refusal is not None:
             raise verdict.refusal
-        wanted = call.approval_id or operation.approval_id
+        # Further tools may run under one reservation; an approval is about the action it was asked for.
+        asked = operation.approval_id if call.action_digest in (None, operation.action_digest) else None
+        wanted = call.approval_id or asked or (operation.approval_id if verdict.rule is not None else None)
         if wanted is not None:
             approval = self._gate.approvals().check(operation, wanted, call.action_digest, call.names)
             self._recheck_budget(purse, operation)
@@ -93,6 +98,21 @@ class Executing:
 
     def _ask(self, key: KnownKey, call: Call, operation: Operation, rule: ApprovalRule) -> dict[str, Any]:
         """Put the question to a person; a second call about it gets the same question."""
+        for _ in range(_ATTEMPTS):
+            if operation.approval_id is not None:
+                break
+            operation = self._asked(key, call, operation, rule)
+        else:
+            raise Unavailable("Others ask for approvals at the same time; try again")
+        answer = _answer(call, operation, "require_approval", f"{rule.name}: a person decides.")
+        return answer | {
+            "approval_id": operation.approval_id,
+            "approval_timeout_seconds": rule.expires_in_s,
+            "approval_expires_at": clock.rfc3339(clock.now_ms() + rule.expires_in_s * 1000),
+        }
+
+    def _asked(self, key: KnownKey, call: Call, operation: Operation, rule: ApprovalRule) -> Operation:
+        """The operation once the question was put; as it is, when another call or another question came between."""
         approval_id = ids.uuid7()
         operation.approval_id, operation.action_digest = approval_id, call.action_digest
         operation.tool = call.tool or operation.tool
@@ -103,14 +123,8 @@ class Executing:
         try:
             tx.commit()
         except ConditionFailed:
-            # Another call of the same execution asked at the same time.
-            _, operation = self._read(key, call)
-        answer = _answer(call, operation, "require_approval", f"{rule.name}: a person decides.")
-        return answer | {
-            "approval_id": operation.approval_id,
-            "approval_timeout_seconds": rule.expires_in_s,
-            "approval_expires_at": clock.rfc3339(clock.now_ms() + rule.expires_in_s * 1000),
-        }
+            return self._read(key, call)[1]
+        return operation
 
     def _record(self, key: KnownKey, call: Call, operation: Operation, approval: Approval | None) -> None:
         """Write down that the tool runs, and use up the approval it runs by."""
