@@ -173,6 +173,12 @@ class AlertChannels:
         except ConditionFailed:
             raise NotFound("There is no such alert channel") from None
 
+    def forget(self, org_id: str) -> None:
+        """Remove every channel of an org that goes, and first the key that opens them. Harmless when repeated."""
+        self._envelope().destroy(org_scope(org_id))
+        for record in channels(org_id):
+            Transaction().delete(record).commit()
+
     def config(self, record: AlertChannel) -> Mapping[str, str]:
         """A channel's whole configuration, secrets included."""
         opened = self._envelope().open(org_scope(record.org_id), _KIND, record.channel_id, record.sealed)

@@ -345,4 +345,7 @@ class Governance:
         """End what orgs that go have given out. Harmless when repeated."""
         from shared.governance.departure import end_governed
 
+        # What ends now is told to nobody outside any more.
+        for org_id in departure.org_ids:
+            self.alert_channels.forget(org_id)
         end_governed(departure, self.keys, self.workflows, self.invites)

@@ -9,7 +9,7 @@ import pytest
 
 from shared.governance.channels import MOST_CHANNELS, ChannelChanges, ChannelView, channels, secret_bytes
 from shared.kit import ids, json
-from shared.kit.errors import Conflict, Forbidden, NotFound, Unprocessable
+from shared.kit.errors import Conflict, Forbidden, Internal, NotFound, Unprocessable
 from shared.store.embedded import EmbeddedEngine
 from shared.store.models.governance import Event, events_pk
 from tests.support.alerts import ORG, System, key_principal, member
@@ -177,6 +177,21 @@ def test_a_deleted_channel_is_gone(system: System) -> None:
     ):
         with pytest.raises(NotFound):
             act()
+
+
+def test_an_org_that_goes_leaves_no_channel(system: System) -> None:
+    """Neither records nor the key that opens them, old copies included; other orgs keep theirs; twice is harmless."""
+    made = create(system, url=URL)
+    other = member("owner", org_id="org-b")
+    system.channels.create(other, name="b", channel_type="webhook", config={"url": URL})
+    record = system.channels.get(ADMIN, made.id)
+    for _ in range(2):
+        system.channels.forget(ORG)
+    assert list(channels(ORG)) == []
+    with pytest.raises(Internal):
+        system.channels.config(record)
+    (kept,) = channels("org-b")
+    assert system.channels.config(kept) == {"url": URL}
 
 
 def test_every_change_is_an_event(system: System) -> None:
