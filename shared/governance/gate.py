@@ -20,10 +20,10 @@ from shared.governance.calls import Call
 from shared.governance.judging import Verdict, halted, judge
 from shared.governance.operations import find_operation
 from shared.governance.prices import project
-from shared.governance.purses import is_over, new_purse, read_purse, roll_over
+from shared.governance.purses import OVERDRAFT, is_over, new_purse, read_purse, roll_over
 from shared.governance.recording import Recorder
 from shared.governance.refusals import Refused
-from shared.governance.reserving import OVERDRAFT, Attempt, Overdraft
+from shared.governance.reserving import Attempt, Overdraft
 from shared.governance.standing import Standing, Standings
 from shared.kit import clock, ids, json
 from shared.kit.errors import NotFound, Unavailable

@@ -22,6 +22,9 @@ from shared.store.transaction import ConditionFailed, Transaction, read
 WORKING = ("Normal", "Flagged", "Tripped")
 """States in which a workflow's calls are let through."""
 
+OVERDRAFT = "overdraft"
+"""The scope whose purse counts what an org's soft budgets have been exceeded by."""
+
 
 def purse_key(org_id: str, scope_id: str) -> Purse:
     """The key of a purse, to write to it."""

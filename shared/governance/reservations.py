@@ -21,15 +21,12 @@ from pynamodb.expressions.update import Action
 from shared.governance.events import SYSTEM, Actor, Fact, add_event
 from shared.governance.money import cents
 from shared.governance.operations import find_operation
-from shared.governance.purses import move, purse_key
+from shared.governance.purses import OVERDRAFT, move, purse_key
 from shared.identity.principal import Principal
 from shared.kit import clock, json
 from shared.kit.errors import NotFound, Unavailable
 from shared.store.models.governance import Operation, Purse
 from shared.store.transaction import ConditionFailed, Transaction, read
-
-OVERDRAFT = "overdraft"
-"""The purse that counts what an org's soft budgets were exceeded by."""
 
 OPERATION = "operation"
 """The label of the operation in a transaction that moves its money."""

@@ -15,7 +15,7 @@ from shared.governance.judging import Verdict
 from shared.governance.money import MICRO, cents
 from shared.governance.operations import BOUND_MS, KEPT_S, RESERVED_MS, operation_tail, pk_of
 from shared.governance.policyset import rate_limit
-from shared.governance.purses import WORKING, in_period, move, purse_key, room
+from shared.governance.purses import OVERDRAFT, WORKING, in_period, move, purse_key, room
 from shared.governance.refusals import Refused
 from shared.governance.standing import Standing, this_minute
 from shared.kit import clock, ids, json
@@ -24,9 +24,6 @@ from shared.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from shared.governance.approvals import Approvals
-
-OVERDRAFT = "overdraft"
-"""The scope whose purse counts what an org's soft budgets have been exceeded by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from shared.governance.money import MICRO
-from shared.governance.purses import new_purse, read_purse
-from shared.governance.reservations import OVERDRAFT, ExecutionNotFound, Reservations, complete, expire
+from shared.governance.purses import OVERDRAFT, new_purse, read_purse
+from shared.governance.reservations import ExecutionNotFound, Reservations, complete, expire
 from shared.kit import clock, ids, json
 from shared.store.embedded import EmbeddedEngine
 from shared.store.models.governance import Event, Operation, Purse, events_pk, purse_pk
