@@ -66,11 +66,11 @@ def _of_operation(operation: Operation, labels: Mapping[str, str]) -> dict[str, 
         outcome=_OUTCOMES.get(decision, "blocked"), decision=_DECISIONS.get(decision, "deny"),
         policy_id=operation.policy_id, policy_version=int(operation.policy_version),
         matched_rule=operation.matched_rule, reason_code=operation.error_code, execution_id=operation.execution_id,
-        action_digest=operation.action_digest, tool_name=_tool_of(operation),
+        action_digest=operation.action_digest, tool_name=tool_of(operation),
     )  # fmt: skip
 
 
-def _tool_of(operation: Operation) -> str | None:
+def tool_of(operation: Operation) -> str | None:
     """The tool that was asked for; the only one of the tools where none was named."""
     listed = json.loads(operation.tools) if operation.tools else []
     only = listed[0] if isinstance(listed, list) and len(listed) == 1 else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
+from shared.governance.chain import tool_of
 from shared.governance.operations import find_operation
 from shared.governance.trail import Happening, Span, happenings_of
 from shared.identity.principal import Principal
@@ -182,7 +183,7 @@ def _row_of(row: Operation) -> ExecutionRow:
     return ExecutionRow(
         id=row.execution_id, kind="operation", decision=row.decision, result=row.result,
         created_ms=int(row.created_ms), completed_ms=None if row.completed_ms is None else int(row.completed_ms),
-        workflow_id=row.workflow_id, trace_id=row.trace_id, tool=row.tool, model=row.model, error_code=row.error_code,
+        workflow_id=row.workflow_id, trace_id=row.trace_id, tool=tool_of(row), model=row.model, error_code=row.error_code,
         explanation=row.explanation, policy_id=row.policy_id, projected=int(row.projected), spent=int(row.spent),
         tokens=int(row.tokens), llm_calls=int(row.llm_calls), latency_ms=int(row.latency_ms),
     )  # fmt: skip
