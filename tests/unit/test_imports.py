@@ -19,11 +19,11 @@ API = sorted(set(FAMILIES) - {"engine", "relay", "sweep"})
 DOMAINS = {
     "accounts": {"identity"},
     "auth": {"identity"},
-    "channels": {"catalog", "dialects", "engine", "identity", "push"},
+    "channels": {"catalog", "dialects", "engine", "governance", "identity", "push"},
     "engine": {"catalog", "dialects", "engine", "identity", "outbound", "vault"},
     "executions": {"catalog", "dialects", "engine", "identity"},
     "flows": {"catalog", "dialects", "engine", "identity"},
-    "relay": {"catalog", "dialects", "engine", "identity", "push"},
+    "relay": {"catalog", "dialects", "engine", "governance", "identity", "push"},
     "secrets": {"identity", "vault"},
     "sweep": {"catalog", "dialects", "engine", "identity", "outbound", "vault"},
     "system": {"identity"},

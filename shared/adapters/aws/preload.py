@@ -12,7 +12,11 @@ _KEYS = "shared.adapters.aws.keys"
 _BLOBS = "shared.adapters.aws.blobs"
 _DRIVER = "shared.adapters.aws.stepfunctions"
 _SOCKETS = "shared.adapters.aws.websockets"
-_READERS = "shared.dialects.flowrunner.readers"
+_SEAL = "cryptography.hazmat.primitives.ciphers.aead"
+_RELAYED = (
+    _SEAL, "shared.adapters.aws.streams", "shared.dialects.flowrunner.readers", "shared.engine.wakeups",
+    "shared.governance.control",
+)  # fmt: skip
 _RUNNING = (
     "shared.adapters.embedded.workers", "shared.catalog", "shared.dialects.flowrunner", "shared.engine.advance",
     "shared.engine.expressions.javascript", "shared.engine.expressions.pool", "shared.outbound", "shared.vault",
@@ -21,11 +25,11 @@ _RUNNING = (
 MODULES: dict[str, tuple[str, ...]] = {
     "accounts": (_KEYS,),
     "auth": (_KEYS,),
-    "channels": (_KEYS, _BLOBS, _DRIVER, _SOCKETS, "shared.engine.service"),
+    "channels": (_KEYS, _BLOBS, _DRIVER, _SOCKETS, _SEAL, "shared.engine.service", "shared.governance.services"),
     "engine": (_KEYS, _BLOBS, _DRIVER, *_RUNNING),
     "executions": (_KEYS, _BLOBS, _DRIVER, "shared.engine.service"),
     "flows": (_KEYS, _BLOBS, "shared.dialects.flowrunner"),
-    "relay": (_BLOBS, _DRIVER, _SOCKETS, _READERS, "shared.adapters.aws.streams", "shared.engine.wakeups"),
+    "relay": (_KEYS, _BLOBS, _DRIVER, _SOCKETS, *_RELAYED),
     "secrets": (_KEYS, "shared.vault"),
     "sweep": (_KEYS, _BLOBS, _DRIVER, *_RUNNING, "shared.engine.sweep", "shared.identity"),
     "system": (_KEYS,),
