@@ -183,8 +183,9 @@ def _row_of(row: Operation) -> ExecutionRow:
     return ExecutionRow(
         id=row.execution_id, kind="operation", decision=row.decision, result=row.result,
         created_ms=int(row.created_ms), completed_ms=None if row.completed_ms is None else int(row.completed_ms),
-        workflow_id=row.workflow_id, trace_id=row.trace_id, tool=tool_of(row), model=row.model, error_code=row.error_code,
-        explanation=row.explanation, policy_id=row.policy_id, projected=int(row.projected), spent=int(row.spent),
+        workflow_id=row.workflow_id, trace_id=row.trace_id, tool=tool_of(row), model=row.model,
+        error_code=row.error_code, explanation=row.explanation, policy_id=row.policy_id,
+        projected=int(row.projected), spent=int(row.spent),
         tokens=int(row.tokens), llm_calls=int(row.llm_calls), latency_ms=int(row.latency_ms),
     )  # fmt: skip
 
