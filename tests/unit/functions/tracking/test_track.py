@@ -17,6 +17,7 @@ from shared.store.models.governance import Operation, Purse, Tracked, Workflow, 
 from tests.support.apigw import Answer, call
 from tests.support.governance import Governed, govern, owner
 from tests.support.time import HeldClock
+from tests.support.workflows import at_once
 
 TEN_CENTS = {"model": "gpt-4o", "input_tokens": 40_000, "output_tokens": 0}
 """40,000 tokens at 250 cents a million."""
@@ -348,3 +349,30 @@ def test_nothing_that_was_said_is_stored(bot: Governed) -> None:
     rows = [row for row in Tracked.scan() if row.sk == "tracked"]
     assert len(rows) == 1
     assert "my secret" not in (rows[0].details + (rows[0].answer or ""))
+
+
+def test_gates_reports_and_cancels_at_once_keep_the_books(bot: Governed) -> None:
+    """Agents on one budget: no gate is admitted beyond it, and in the end what is gone is what was reported."""
+
+    def agent() -> list[int]:
+        spent = []
+        for turn in range(4):
+            answer = bot.gate(gate, model="gpt-4o", estimated_tokens=20_000)
+            assert answer.status in (200, 402)
+            if answer.status == 402:
+                continue
+            execution = answer.body["reservation_id"]
+            assert bot.purse.available >= 0
+            tokens = 10_000 + 1000 * turn
+            assert _track(bot, reservation_id=execution, model="gpt-4o", input_tokens=tokens).status == 200
+            spent.append(tokens * 250)
+            if turn % 2:
+                assert bot.post(gate, "/api/v1/cancel", {"execution_id": execution}).status == 200
+        return spent
+
+    reported = [amount for spent in at_once(*[agent] * 6) if isinstance(spent, list) for amount in spent]
+    purse = bot.purse
+    assert _money(purse)[0] == sum(reported)
+    assert purse.overrun == 0
+    held = [row.reserved for row in Operation.scan() if row.sk == "operation"]
+    assert sum(held) == purse.reserved
