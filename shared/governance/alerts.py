@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from shared.governance.events import Actor, Fact, add_event
-from shared.governance.incidents import alert_of
+from shared.governance.incidents import alert_of, notice_of
 from shared.identity.principal import Principal
 from shared.kit import clock, ids
 from shared.kit.errors import InvalidRequest, NotFound
@@ -105,10 +105,14 @@ class _Names:
 
 
 class Alerts:
-    """The alerts of orgs. ``announce`` sends a new one to whoever is to hear of it; it may be asked twice."""
+    """The alerts of orgs. ``announce`` sends a new one to whoever is to hear of it; it may be asked twice.
 
-    def __init__(self, announce: Callable[[Alert], None]) -> None:
+    ``notify`` mails what is no alert to members who want to hear of it, and may be asked twice as well.
+    """
+
+    def __init__(self, announce: Callable[[Alert], None], notify: Callable[[Alert], None]) -> None:
         self._announce = announce
+        self._notify = notify
 
     # What happened
 
@@ -120,6 +124,9 @@ class Alerts:
             if alert is not None and alert.alert_id not in seen:
                 seen.add(alert.alert_id)
                 self._raise(alert)
+            notice = notice_of(org_id, item, names) if isinstance(item, Event) else None
+            if notice is not None:
+                self._notify(notice)
 
     def _raise(self, alert: Alert) -> None:
         known = read(Alert, alert.pk, alert.sk)

@@ -107,11 +107,19 @@ class Deliveries:
                         alert.org_id, delivery_id, payload, channel_id=channel.channel_id, alert_id=alert.alert_id
                     )
                 )
+        self._mail_members(alert, payload)
+
+    def notify(self, notice: Alert) -> None:
+        """Mail what is no alert to each member who wants to hear of such. Twice is harmless."""
+        if _may_be_sent(notice):
+            self._mail_members(notice, _payload(notice))
+
+    def _mail_members(self, alert: Alert, payload: Mapping[str, Any]) -> None:
         choice = SETTINGS.get(alert.incident_type)
         told = {} if choice is None else self._notifications.addresses(alert.org_id, choice)
         mail = {name: payload[name] for name in ("subject", "text")}
         for account_id, address in told.items():
-            delivery_id = ids.uuid7_of(moment, alert.alert_id, "account", account_id)
+            delivery_id = ids.uuid7_of(int(alert.created_ms), alert.alert_id, "account", account_id)
             put_if_absent(_delivery(alert.org_id, delivery_id, mail, recipient=address, alert_id=alert.alert_id))
 
     def test(self, principal: Principal, channel_id: str) -> DeliveryView:

@@ -35,6 +35,12 @@ SETTINGS: Mapping[str, str] = {
     "member_invited": "notify_on_member_invited",
     "budget_threshold": "notify_on_budget_threshold",
     "budget_exhausted": "notify_on_budget_threshold",
+    "workflow_resumed": "notify_on_workflow_resumed",
+    "workflow_created": "notify_on_workflow_created",
+    "approval_decided": "notify_on_approval_decided",
+    "policy_changed": "notify_on_policy_changed",
+    "member_joined": "notify_on_member_joined",
+    "member_removed": "notify_on_member_removed",
 }
 """The choice that switches members' mails of a kind of incident; the other kinds are mailed to nobody."""
 
@@ -56,6 +62,8 @@ class _Kind:
     message: str
 
 
+_ASKING = ("approval_required", "approval_decided")
+
 _INVITED = _Kind("member_invited", "Info", "Member invited", "{actor} invited {subject}.")
 _APPROVAL = _Kind("approval_required", "Warning", "Approval required", "{workflow} waits for approval of {subject}.")
 
@@ -68,6 +76,25 @@ KINDS: Mapping[str, _Kind] = {
     "team.invite": _INVITED,
 }
 """Events that make an alert, by their action."""
+
+NOTICES: Mapping[str, _Kind] = {
+    "workflow.resumed": _Kind("workflow_resumed", "Info", "Workflow resumed", "{actor} resumed {workflow}."),
+    "workflow.created": _Kind("workflow_created", "Info", "Workflow created", "{actor} made {workflow}."),
+    "approval.approved": _Kind("approval_decided", "Info", "Approved", "{actor} approved {subject} of {workflow}."),
+    "approval.denied": _Kind("approval_decided", "Info", "Denied", "{actor} denied {subject} of {workflow}."),
+    "policy.created": _Kind("policy_changed", "Info", "Policy created", "{actor} made the policy {subject}."),
+    "policy.updated": _Kind("policy_changed", "Info", "Policy changed", "{actor} changed the policy {subject}."),
+    "policy.deleted": _Kind("policy_changed", "Info", "Policy deleted", "{actor} deleted the policy {subject}."),
+    "member.joined": _Kind("member_joined", "Info", "Member joined", "{subject} has joined."),
+    "member.removed": _Kind("member_removed", "Info", "Member removed", "{subject} is no member any more."),
+}
+"""Events that members may want mail of although they are no alerts, by their action."""
+
+
+def notice_of(org_id: str, event: Event, names: Names) -> Alert | None:
+    """What members are to be told of an event that makes no alert, in an alert's form; it is never stored."""
+    kind = NOTICES.get(event.action)
+    return None if kind is None else _told(org_id, event, kind, json.loads(event.details), names)
 
 
 def alert_of(org_id: str, item: Event | Operation, names: Names) -> Alert | None:
@@ -85,7 +112,9 @@ def _told(org_id: str, event: Event, kind: _Kind, details: Mapping[str, Any], na
     moment = int(event.created_ms)
     workflow = "A workflow" if event.workflow_id is None else names(event.workflow_id)
     said = (details.get(name) for name in ("action_label", "tool", "tool_name", "name", "email"))
-    subject = next((str(text) for text in said if text), "an action" if kind is _APPROVAL else event.resource_id)
+    subject = next(
+        (str(text) for text in said if text), "an action" if kind.incident_type in _ASKING else event.resource_id
+    )
     message = kind.message.format(workflow=workflow, actor=event.actor_label, subject=subject)
     if details.get("reason"):
         message += f" Reason: {details['reason']}"

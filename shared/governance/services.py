@@ -244,7 +244,7 @@ class Governance:
         """What an org's people should know of."""
         from shared.governance.alerts import Alerts
 
-        return Alerts(lambda alert: self.deliveries.announce(alert))
+        return Alerts(lambda alert: self.deliveries.announce(alert), lambda notice: self.deliveries.notify(notice))
 
     @cached_property
     def alert_channels(self) -> AlertChannels:

@@ -48,7 +48,7 @@ class System:
         self.notifications = Notifications()
         senders = Senders(lambda: self.outbound, lambda: self.mails)
         self.deliveries = Deliveries(self.channels, self.notifications, senders)
-        self.alerts = Alerts(self.deliveries.announce)
+        self.alerts = Alerts(self.deliveries.announce, self.deliveries.notify)
 
     def deliver_all(self, org_id: str = ORG) -> int:
         """What relay and sweep do: try everything that is due; how many were."""

@@ -84,6 +84,7 @@ def test_what_makes_an_alert(
     "make",
     [
         lambda: event("policy.created"),
+        lambda: event("member.joined", email="bo@example.com"),
         lambda: event("workflow.resumed", workflow_id="w1"),
         lambda: event("alert.dismissed"),
         lambda: crossing(50),
@@ -164,7 +165,7 @@ def test_what_was_interrupted_is_finished(store: EmbeddedEngine, held: HeldClock
         if len(announced) == 1:
             raise Unavailable("away")
 
-    alerts, record = Alerts(announce), event("workflow.killed", workflow_id="w1")
+    alerts, record = Alerts(announce, announce), event("workflow.killed", workflow_id="w1")
     with pytest.raises(Unavailable):
         alerts.follow(ORG, [record])
     alerts.follow(ORG, [record])

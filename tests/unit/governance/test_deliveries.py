@@ -7,11 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.governance.channels import ChannelChanges
 from shared.governance.deliveries import CLAIM_MS, mail_delivery
+from shared.governance.incidents import KINDS, NOTICES
+from shared.governance.notifications import CHOICES
 from shared.kit import ids, json
 from shared.kit.errors import Forbidden, NotFound
 from shared.store.embedded import EmbeddedEngine
@@ -178,6 +181,44 @@ def test_members_hear_of_what_they_want(system: System) -> None:
         ("ada@example.com", "Critical: Workflow killed"), ("ada@example.com", "Warning: Workflow paused"),
         ("cyd@example.com", "Warning: Workflow paused"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("action", "details", "text"),
+    [
+        ("workflow.resumed", {}, "ada resumed support bot."),
+        ("workflow.created", {}, "ada made support bot."),
+        ("approval.approved", {"tool": "refund", "note": None}, "ada approved refund of support bot."),
+        ("approval.denied", {"tool": None, "note": "no"}, "ada denied an action of support bot."),
+        ("policy.created", {"name": "cap"}, "ada made the policy cap."),
+        ("policy.updated", {"name": "cap"}, "ada changed the policy cap."),
+        ("policy.deleted", {"name": "cap"}, "ada deleted the policy cap."),
+        ("member.joined", {"email": "bo@example.com"}, "bo@example.com has joined."),
+        ("member.removed", {"email": "bo@example.com"}, "bo@example.com is no member any more."),
+    ],
+)
+def test_members_hear_of_what_is_no_alert(
+    system: System, standin: StandIn, action: str, details: dict[str, Any], text: str
+) -> None:  # fmt: skip
+    """By mail alone: no alert is listed and no channel hears of it. Twice is once."""
+    webhook(system, standin)
+    join("owner", "ada", "ada@example.com")
+    told = event(action, workflow_id="w1", **details)
+    for _ in range(2):
+        system.alerts.follow(ORG, [told, told])
+    system.deliver_all()
+    assert [(to, body) for to, _, body in system.mails.sent] == [("ada@example.com", text)]
+    assert (stored_alerts(), standin.received) == ([], [])
+
+
+def test_each_notice_has_a_switch(system: System) -> None:
+    """Whoever switched everything off gets no mail at all."""
+    silent = join("owner", "ada", "ada@example.com")
+    system.notifications.change(silent, dict.fromkeys(CHOICES, False))
+    for action in (*KINDS, *NOTICES):
+        system.alerts.follow(ORG, [event(action, workflow_id="w1")])
+    system.alerts.follow(ORG, [crossing(80), crossing(100), refused("TOOL_BLOCKED")])
+    assert stored_deliveries() == []
 
 
 def test_a_kind_is_sent_once_in_15_minutes(system: System, standin: StandIn, held: HeldClock) -> None:
