@@ -32,7 +32,7 @@ from shared.web.apis import Api
 from shared.web.app import family_app, lambda_handler
 from shared.web.idempotency import idempotency_id
 from shared.web.keys import OrgPrincipal, key_of
-from shared.web.nullrun import CURSORS, part_answer, read_form, require_protocol, window_of
+from shared.web.nullrun import CURSORS, PROTOCOL, part_answer, read_form, require_protocol, window_of
 from shared.web.operation import operation, query
 from shared.web.requests import Body, Query, RequestBody, RequestQuery, judged_first
 
@@ -223,6 +223,7 @@ def deny(approval_id: str, principal: OrgPrincipal, body: RequestBody) -> Respon
         optional_body=True,
         answers={200: Consumed},
         errors=(400, 404, 413, 422, 503),
+        parameters=(PROTOCOL,),
         security="key",
         api=Api.NULLRUN,
     ),

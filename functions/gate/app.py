@@ -37,7 +37,7 @@ from shared.web.answers import answer
 from shared.web.apis import Api
 from shared.web.app import family_app, lambda_handler
 from shared.web.keys import api_key_of, has_session, key_of
-from shared.web.nullrun import require_protocol
+from shared.web.nullrun import PROTOCOL, require_protocol
 from shared.web.operation import operation
 from shared.web.principals import current_principal
 from shared.web.requests import Body, RequestBody
@@ -81,7 +81,7 @@ async def capabilities() -> Response:
     "/api/v1/gate",
     **operation(
         "Ask whether something may be done", request=GateRequest, answers={200: GateAnswer}, errors=_REFUSALS,
-        security="key", api=Api.NULLRUN,
+        parameters=(PROTOCOL,), security="key", api=Api.NULLRUN,
     ),
 )  # fmt: skip
 async def gate(request: Request, body: RequestBody) -> Response:
@@ -96,7 +96,7 @@ async def gate(request: Request, body: RequestBody) -> Response:
     "/api/v1/execute",
     **operation(
         "Ask whether a tool may run now", request=ExecuteRequest, answers={200: GateAnswer}, errors=_REFUSALS,
-        security="key", api=Api.NULLRUN,
+        parameters=(PROTOCOL,), security="key", api=Api.NULLRUN,
     ),
 )  # fmt: skip
 async def execute(request: Request, body: RequestBody) -> Response:
@@ -107,8 +107,8 @@ async def execute(request: Request, body: RequestBody) -> Response:
 @router.post(
     "/api/v1/check",
     **operation(
-        "Ask without reserving", request=GateRequest, answers={200: GateAnswer}, errors=_REFUSALS, security="key",
-        api=Api.NULLRUN,
+        "Ask without reserving", request=GateRequest, answers={200: GateAnswer}, errors=_REFUSALS,
+        parameters=(PROTOCOL,), security="key", api=Api.NULLRUN,
     ),
 )  # fmt: skip
 async def check(request: Request, body: RequestBody) -> Response:
@@ -137,7 +137,7 @@ def _decided(request: Request, body: Body, question: str) -> Response:
     "/api/v1/cancel",
     **operation(
         "Give up an execution", request=CancelRequest, answers={200: Canceled}, errors=(400, 404, 413, 422, 503),
-        security="key", api=Api.NULLRUN,
+        parameters=(PROTOCOL,), security="key", api=Api.NULLRUN,
     ),
 )  # fmt: skip
 async def cancel(request: Request, body: RequestBody) -> Response:
@@ -159,7 +159,7 @@ def _cancel(request: Request, body: Body) -> Response:
     "/api/v1/heartbeat",
     **operation(
         "Keep a chain alive", request=HeartbeatRequest, answers={200: Heartbeat}, errors=(400, 404, 409, 413, 422, 503),
-        security="key", api=Api.NULLRUN,
+        parameters=(PROTOCOL,), security="key", api=Api.NULLRUN,
     ),
 )  # fmt: skip
 async def heartbeat(request: Request, body: RequestBody) -> Response:

@@ -26,7 +26,7 @@ from shared.web.app import family_app, lambda_handler
 from shared.web.idempotency import idempotency_id
 from shared.web.keys import OrgPrincipal
 from shared.web.nullrun import CURSORS, part_answer, read_form, window_of
-from shared.web.operation import ACTING_ORG, operation
+from shared.web.operation import operation
 from shared.web.principals import CurrentPrincipal
 from shared.web.requests import RequestBody, RequestQuery, judged_first
 
@@ -131,7 +131,6 @@ def switch_policy(policy_id: str, principal: OrgPrincipal, body: RequestBody) ->
         request=PolicyToggle,
         answers={200: MadePolicy},
         errors=(400, 404, 413, 422, 503),
-        parameters=(ACTING_ORG,),
         api=Api.NULLRUN,
     ),
 )

@@ -11,7 +11,7 @@ from shared.governance.registration import Registered
 from shared.identity import Session
 from shared.kit import clock
 from shared.web.requests import WireModel
-from shared.web.sessions import SessionAnswer, session_row
+from shared.web.sessions import SESSION_EXAMPLE, SessionAnswer, session_row
 
 _SIGNED_UP: JsonDict = {
     "user_id": "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7",
@@ -128,6 +128,10 @@ def registered_row(made: Registered) -> dict[str, Any]:
 
 class OAuthSessionAnswer(SessionAnswer):
     """A sign-in of somebody who has an account; there is no new key."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [SESSION_EXAMPLE | {"user_id": SESSION_EXAMPLE["account_id"]}]}
+    )
 
     user_id: str
 

@@ -21,13 +21,12 @@ from shared.web.answers import answer
 from shared.web.apis import Api
 from shared.web.app import family_app, lambda_handler
 from shared.web.keys import key_of
-from shared.web.nullrun import InvalidJson, require_protocol
-from shared.web.operation import header, operation
+from shared.web.nullrun import PROTOCOL, InvalidJson, require_protocol
+from shared.web.operation import operation
 from shared.web.requests import Body, RequestBody
 
 router = APIRouter(tags=["tracking"])
 
-_PROTOCOL = header("X-NULLRUN-PROTOCOL", "2, 3 or 4; without it 4.")
 _Count = Callable[[Principal, Mapping[str, Any]], dict[str, Any]]
 
 
@@ -35,7 +34,7 @@ _Count = Callable[[Principal, Mapping[str, Any]], dict[str, Any]]
     "/api/v1/track",
     **operation(
         "Report a model call", request=TrackRequest, answers={200: TrackAnswer}, errors=(400, 409, 413, 422, 503),
-        parameters=(_PROTOCOL,), security="key", api=Api.NULLRUN,
+        parameters=(PROTOCOL,), security="key", api=Api.NULLRUN,
     ),
 )  # fmt: skip
 async def track(request: Request, body: RequestBody) -> Response:
@@ -52,7 +51,7 @@ async def track(request: Request, body: RequestBody) -> Response:
     "/api/v1/track/batch",
     **operation(
         "Report events", request=BatchRequest, answers={200: BatchAnswer}, errors=(400, 413, 422, 503),
-        parameters=(_PROTOCOL,), security="key", api=Api.NULLRUN,
+        parameters=(PROTOCOL,), security="key", api=Api.NULLRUN,
     ),
 )  # fmt: skip
 async def track_batch(request: Request, body: RequestBody) -> Response:

@@ -18,7 +18,7 @@ from shared.governance.introspection import MAX_PROTOCOL, MIN_PROTOCOL
 from shared.governance.pages import Part
 from shared.kit.errors import InvalidRequest, Unprocessable
 from shared.web.answers import answer, fitting
-from shared.web.operation import query
+from shared.web.operation import header, query
 from shared.web.requests import MAX_LIMIT, Body, Query
 
 M = TypeVar("M", bound=BaseModel)
@@ -34,6 +34,10 @@ CURSORS = (
     query("cursor", description="`next_cursor` of the part before; without it the list begins."),
 )
 """The parameters of a list that goes on at a cursor."""
+
+
+PROTOCOL = header("X-NULLRUN-PROTOCOL", "2, 3 or 4; without it 4.")
+"""The header that :func:`require_protocol` reads."""
 
 
 class InvalidJson(InvalidRequest):

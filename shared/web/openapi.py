@@ -15,7 +15,7 @@ from shared.kit import errors, json
 from shared.web.apis import Api
 from shared.web.app import literals_first
 from shared.web.errors import PROBLEM, error_headers, render_error, render_problem
-from shared.web.operation import ACTING_ORG, IDEMPOTENCY_KEY, MODELS
+from shared.web.operation import ACTING_ORG, IDEMPOTENCY_KEY, MODELS, SIGNATURE, SIGNED_AT
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _SCHEMA = re.compile(r"#/components/schemas/(\w+)")
@@ -27,11 +27,14 @@ _EXAMPLE_PATHS = {
 }
 _RETRY_AFTER_S = 300
 
-_ABOUT = """Write flows in YAML, run them durably, watch them live. The API is FlowRunner's.
+_ABOUT = """Write flows in YAML, run them durably, watch them live: FlowRunner's API. Govern agents with budgets,
+policies, approvals and a kill switch: NullRun's API.
 
-Sign up with `POST /api/v1/accounts` (`username`, `password`), sign in with `POST /api/v1/auth/login`, and send the
-token as `Authorization: Bearer …`. The WebSocket `/ws/executions/{execution_id}` shows an execution live. `/plugins`
-has the parameters of node types, `/schemas/flow.json` the JSON Schema of flow files."""
+Sign up with `POST /api/v1/accounts` (`username`, `password`) or `POST /api/v1/auth/register` (`email`, `password`,
+`name`), sign in with `POST /api/v1/auth/login`, and send the token as `Authorization: Bearer …`. Agents send the API
+key of their workflow as `X-API-Key`. The WebSocket `/ws/executions/{execution_id}` shows an execution live,
+`/ws/control/{org_id}` tells agents of pauses, kills and decisions. `/plugins` has the parameters of node types,
+`/schemas/flow.json` the JSON Schema of flow files."""
 
 _TAGS = {
     "auth": "Sign in and out.",
@@ -39,8 +42,11 @@ _TAGS = {
     "secrets": "Values only flows of their account can read, as `${secrets.KEY}`.",
     "flows": "Definitions: registered once, run as often as you like.",
     "executions": "Runs of flows: watch, answer, pause, cancel.",
+    "gate": "What agents ask before they act: may this happen, and is there money for it.",
+    "tracking": "What agents report: the cost of model calls, and what happened.",
     "workflows": "Governed units: their budgets, their states, the definitions they govern.",
     "api-keys": "What clients show; each belongs to one workflow.",
+    "policies": "What the gate judges calls by: budgets, limits of calls, blocked tools; and templates of them.",
     "approvals": "Actions that wait for a person, and the rules by which they do.",
     "alerts": "What people should know of, where it is sent, and how an organisation stands.",
     "audit": "What ran under governance, who did what, and proof that none of it was changed.",
@@ -57,6 +63,12 @@ _PATH_PARAMETERS = {
     "job_id": "The export's id.",
     "workflow_id": "The workflow's id.",
     "key_id": "The API key's id.",
+    "policy_id": "The policy's id.",
+    "template_id": "The policy template's id.",
+    "member_id": "The member's id, as the list of members has it.",
+    "invite_id": "The invite's id.",
+    "token": "The invite's token.",
+    "provider": "`github` or `google`.",
     "definition_id": "The flow's id.",
     "org_id": "The organisation's id.",
     "account_id": "The account's id, as a sign-in answers it.",
@@ -108,11 +120,16 @@ def _operation(route: APIRoute, method: str) -> dict[str, Any]:
     extra = dict(route.openapi_extra or {})
     if "x-signalbox-api" not in extra:
         raise ValueError(f"{method} {route.path} does not describe itself with operation()")
-    parameters = [_path_parameter(name) for name in _PARAMETER.findall(route.path)]
+    path = route.path
+    parameters = [_path_parameter(name) for name in _PARAMETER.findall(path)]
     parameters += extra.pop("parameters", [])
-    if method == "POST":
+    security = extra["x-signalbox-security"]
+    if security == "key":
+        # Calls with API keys have ids of their own, and the key's organisation is the one they act in.
+        parameters += [SIGNATURE, SIGNED_AT]
+    elif method == "POST":
         parameters.append(IDEMPOTENCY_KEY)
-    if extra["x-signalbox-security"] != "none":
+    if security not in ("none", "key") and "{org_id}" not in path:
         parameters.append(ACTING_ORG)
     about = inspect.cleandoc(route.endpoint.__doc__ or "")
     made: dict[str, Any] = {"operationId": route.name, "summary": route.summary, "tags": list(route.tags or [])}

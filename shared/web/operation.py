@@ -66,8 +66,14 @@ IDEMPOTENCY_KEY = header(
     "Idempotency-Key", "Makes repetitions of the request harmless for 24 hours.", minLength=1, maxLength=255
 )
 
-
 ACTING_ORG = header("X-Signalbox-Org", "The organisation to act in, if not the caller's home organisation.")
+
+SIGNATURE = header(
+    "X-Signature",
+    "HMAC-SHA256 with the key's secret over `{timestamp}:{api_key}:{SHA-256 of the body in hex}`, in lower-case hex.",
+    pattern="^[0-9a-f]{64}$",
+)
+SIGNED_AT = header("X-Signature-Timestamp", "The timestamp that was signed, in Unix seconds.", pattern="^[0-9]{1,15}$")
 
 
 def operation(

@@ -5,13 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
 
 from shared.identity import Session
 from shared.kit import clock
 
+_USER: JsonDict = {"id": "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7", "email": "ada@example.com", "name": "Ada"}
+_ORGANIZATION: JsonDict = {"id": "6f1d2a0e-9c55-5b0e-8a57-0d5ba7e2c001", "name": "Default", "role": "owner"}
+
+SESSION_EXAMPLE: JsonDict = {
+    "token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2ln",
+    "expires_at": "2026-01-02T12:00:00.000Z",
+    "account_id": _USER["id"],
+    "username": "ada",
+    "session_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2ln",
+    "user": _USER,
+    "organization_id": _ORGANIZATION["id"],
+    "role": "owner",
+    "organizations": [_ORGANIZATION],
+}
+
 
 class SessionUser(BaseModel):
     """Who signed in."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_USER]})
 
     id: str
     email: str
@@ -21,6 +39,8 @@ class SessionUser(BaseModel):
 class SessionOrganization(BaseModel):
     """An organisation of whoever signed in."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_ORGANIZATION]})
+
     id: str
     name: str
     role: str
@@ -29,25 +49,7 @@ class SessionOrganization(BaseModel):
 class SessionAnswer(BaseModel):
     """A session. ``token`` and ``session_token`` are the same one, under the names the APIs use."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2ln",
-                    "expires_at": "2026-01-02T12:00:00.000Z",
-                    "account_id": "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7",
-                    "username": "ada",
-                    "session_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2ln",
-                    "user": {"id": "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7", "email": "ada@example.com", "name": "Ada"},
-                    "organization_id": "6f1d2a0e-9c55-5b0e-8a57-0d5ba7e2c001",
-                    "role": "owner",
-                    "organizations": [
-                        {"id": "6f1d2a0e-9c55-5b0e-8a57-0d5ba7e2c001", "name": "Default", "role": "owner"}
-                    ],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [SESSION_EXAMPLE]})
 
     token: str
     expires_at: str

@@ -31,7 +31,7 @@ def test_it_is_a_valid_openapi_document(described: dict[str, Any]) -> None:
 
 
 def test_every_operation_says_what_it_answers(described: dict[str, Any]) -> None:
-    """A success, its errors, a summary; 401 wherever credentials are read; POSTs name the Idempotency-Key."""
+    """A success, its errors, a summary; 401 wherever credentials are read; headers where they are heeded."""
     for path, method, found in operations(described):
         where = f"{method} {path}"
         assert any(status.startswith("2") for status in found["responses"]), where
@@ -40,7 +40,11 @@ def test_every_operation_says_what_it_answers(described: dict[str, Any]) -> None
         if found["x-signalbox-security"] != "none":
             assert "401" in found["responses"], where
         names = {parameter["name"] for parameter in found.get("parameters", [])}
-        assert ("Idempotency-Key" in names) == (method == "post"), where
+        takes = found["x-signalbox-security"]
+        assert ("Idempotency-Key" in names) == (method == "post" and takes != "key"), where
+        assert ("X-Signature" in names) == ("X-Signature-Timestamp" in names) == (takes == "key"), where
+        may_choose_org = takes not in ("none", "key") and "{org_id}" not in path
+        assert ("X-Signalbox-Org" in names) == may_choose_org, where
 
 
 def test_every_schema_has_an_example_that_fits(described: dict[str, Any]) -> None:
@@ -49,7 +53,7 @@ def test_every_schema_has_an_example_that_fits(described: dict[str, Any]) -> Non
         validator = OAS31Validator(schema | {"components": described["components"]})
         for example in schema.get("examples", []):
             validator.validate(example)
-        assert schema.get("examples") or name == "SessionUser", name
+        assert schema.get("examples"), name
 
 
 def test_every_body_has_an_example(described: dict[str, Any]) -> None:
@@ -80,8 +84,14 @@ def test_errors_are_shown_in_the_form_of_their_api(described: dict[str, Any]) ->
     """Each error answer has an example of the body a client will see."""
     for name, response in described["components"]["responses"].items():
         example = response["content"]["application/json"]["example"]
-        assert name.startswith("flowrunner-")
-        assert example["error"]["message"]
+        api, _, status = name.partition("-")
+        assert response["content"]["application/problem+json"]["example"]["status"] == int(status)
+        if api == "nullrun":
+            assert example["error"] and example["code"] == example["error_code"]
+            assert example["message"] == example["error_message"]
+        else:
+            assert api == "flowrunner"
+            assert example["error"]["message"]
     assert "Retry-After" in described["components"]["responses"]["flowrunner-429"]["headers"]
 
 
