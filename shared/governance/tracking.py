@@ -76,9 +76,12 @@ class Mark:
     def of(cls, principal: Principal, report: Report, raw: bytes) -> Mark:
         """By idempotency key within the API key, else by event id within the org, else unique.
 
-        The SDK's keys have a colon, and several calls share one: for those a further body is a further report.
+        The SDK's keys have a colon, and several calls share one: for those a further body is a further report. As the
+        SDK sends nothing twice, even the same bytes are a further one under a key that it made.
         """
         digest, given = hashlib.sha256(raw).hexdigest(), report.idempotency_key
+        if given is not None and report.is_never_repeated:
+            return cls(_hash("key", principal.key_id, given, ids.uuid4()), digest)
         if given is not None:
             return cls(_hash("key", principal.key_id, given, digest if ":" in given else ""), digest)
         return event_mark(report.event_id or ids.uuid4(), digest)

@@ -82,14 +82,20 @@ def _spans_of(reports: Sequence[Tracked]) -> Sequence[Span]:
         began_ms = at_ms - int(stored.get("latency_ms") or 0)
         status = "failed" if stored.get("failed") else "completed"
         span = Span(name, row.event_type, span_id, stored.get("parent_span_id"), began_ms, at_ms, status)
-        if row.event_type == "span_start":
-            spans.setdefault(f"span {span_id}", replace(span, type="span", ended_ms=None, status="running"))
-        elif row.event_type == "span_end":
-            begun = spans.get(f"span {span_id}", span)
-            spans[f"span {span_id}"] = replace(span, type="span", started_ms=min(begun.started_ms, began_ms))
+        if row.event_type in ("span_start", "span_end"):
+            spans[f"span {span_id}"] = _merged(spans.get(f"span {span_id}"), span)
         else:
             spans[row.pk] = span
     return sorted(spans.values(), key=lambda span: span.started_ms)
+
+
+def _merged(known: Span | None, told: Span) -> Span:
+    """A span, of which its start and its end tell, in either order; the SDK names it at its start only."""
+    first = min(told.started_ms, known.started_ms) if known is not None else told.started_ms
+    if told.type == "span_start":
+        begun = known or replace(told, ended_ms=None, status="running")
+        return replace(begun, type="span", name=told.name, started_ms=first)
+    return replace(told, type="span", name=told.name if known is None else known.name, started_ms=first)
 
 
 def _entries_of(org_id: str, execution_id: str, began_ms: int, ended_ms: int | None) -> Iterator[Happening]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.governance.money import LARGEST_CENTS, micro
 from shared.governance.prices import MOST_TOKENS, Confidence, Usage, cost, price
-from shared.kit import json
+from shared.kit import ids, json
 from shared.kit.errors import Unprocessable
 
 LONGEST_KEY = 512
@@ -52,6 +52,13 @@ class Report:
     event_id: str | None
     idempotency_key: str | None
     latency_ms: int | None
+    span_id: str | None = None
+
+    @property
+    def is_never_repeated(self) -> bool:
+        """Whether its key is the SDK's own: that of the gate call, and the beginning of the span's id."""
+        operation, _, span = (self.idempotency_key or "").partition(":")
+        return bool(span) and ids.is_uuid(operation) and span == (self.span_id or "")[:16]
 
 
 def read_report(event: Mapping[str, Any]) -> Report:
@@ -63,6 +70,7 @@ def read_report(event: Mapping[str, Any]) -> Report:
         event_id=text_of(event, "event_id", LONGEST_KEY),
         idempotency_key=text_of(event, "idempotency_key", LONGEST_KEY),
         latency_ms=latency_of(event),
+        span_id=text_of(event, "span_id"),
     )
 
 

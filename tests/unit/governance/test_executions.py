@@ -256,6 +256,18 @@ def test_an_operation_is_told_with_what_happened_in_it(flows: Flows, held: HeldC
     assert (last.started_ms, last.ended_ms, last.parent_span_id) == (START + 2600, START + 3000, "s")
 
 
+@pytest.mark.parametrize("order", [("span_start", "span_end"), ("span_end", "span_start")])
+def test_a_span_is_named_at_its_start(flows: Flows, held: HeldClock, order: tuple[str, str]) -> None:
+    """The SDK names a span only where it begins; what is told of its start and its end may come in either order."""
+    row = asked()
+    names: dict[str, dict[str, Any]] = {"span_start": {"fn_name": "refund"}, "span_end": {}}
+    for kind in order:
+        reported(row.execution_id, kind, span_id="s", **names[kind])
+        held.advance(1)
+    [span] = Executions(flows).get(ADA, row.execution_id).spans
+    assert (span.name, span.type, span.status, span.started_ms) == ("refund", "span", "completed", START)
+
+
 def test_a_span_that_goes_on(flows: Flows) -> None:
     """It has no end yet."""
     row = asked()

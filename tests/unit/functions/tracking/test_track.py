@@ -101,6 +101,18 @@ def test_a_key_of_the_sdk_may_have_several_reports(bot: Governed) -> None:
     assert bot.purse.spent == 750_000
 
 
+def test_a_key_that_the_sdk_made_is_never_a_repetition(bot: Governed) -> None:
+    """Calls of one function with equal tokens are the same bytes; as the SDK sends nothing twice, each is counted."""
+    execution = _reserve(bot)
+    span = "0123456789abcdef"
+    key = f"{ids.uuid4()}:{span}"
+    fields = {"reservation_id": execution, "idempotency_key": key, **TEN_CENTS}
+    answers = [_track(bot, span_id=f"{span}0000", **fields).body for _ in range(3)]
+    assert [answer["idempotent_replay"] for answer in answers] == [False] * 3
+    assert bot.purse.spent == 30 * MICRO
+    assert [_track(bot, **fields).body["idempotent_replay"] for _ in range(2)] == [False, True]
+
+
 @pytest.mark.parametrize("name", ["idempotency_key", "event_id"])
 def test_another_report_under_a_plain_key_is_refused(bot: Governed, name: str) -> None:
     """409 IDEMPOTENCY_KEY_MISMATCH; the second is not counted."""
