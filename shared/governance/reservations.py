@@ -31,6 +31,9 @@ from shared.store.transaction import ConditionFailed, Transaction, read
 OPERATION = "operation"
 """The label of the operation in a transaction that moves its money."""
 
+LONGEST_REASON = 200
+"""Characters that are kept of why something was cancelled."""
+
 _ATTEMPTS = 40
 
 
@@ -105,7 +108,11 @@ class Reservations:
             ]
             if not told:
                 changes.append(Operation.result.set("canceled"))
-            details = {"reason": reason, "released_cents": cents(released), "spent_cents": cents(int(found.spent))}
+            details = {
+                "reason": (reason or "")[:LONGEST_REASON],
+                "released_cents": cents(released),
+                "spent_cents": cents(int(found.spent)),
+            }
             if release(found, changes, _fact("execution.canceled", found, details), Actor.of(principal)):
                 return _canceled(found, ended_ms, released, already=False)
         raise Unavailable("Too many calls change the execution at once; try again")

@@ -56,6 +56,14 @@ def test_cancelling_releases_the_rest(money: Money) -> None:
     assert json.loads(event.details) == {"reason": "tool_exception", "released_cents": 6, "spent_cents": 4}
 
 
+def test_of_a_long_reason_the_beginning_is_kept(money: Money) -> None:
+    """Whatever a client sends there, and whatever half characters are in it."""
+    _cancel(money.reserve(1), "\ud800" + "r" * 10_000)
+    _cancel(money.reserve(1), None)
+    reasons = [json.loads(event.details)["reason"] for event in _events("execution.canceled")]
+    assert reasons == ["\ud800" + "r" * 199, ""]
+
+
 def test_cancelling_twice_releases_once(held: HeldClock, money: Money) -> None:
     """The second call says so, with the time of the first."""
     execution = money.reserve(10)
