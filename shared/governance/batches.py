@@ -7,11 +7,12 @@ executions among them are marked. Source: NullRun docs, HTTP API, Track; docs/ru
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.governance.reservations import complete
+from shared.governance.spans import add_beginning, beginnings
 from shared.governance.tracking import (
     KEPT_S,
     IdempotencyKeyMismatch,
@@ -26,7 +27,8 @@ from shared.governance.usage import InvalidField, latency_of, read_report, text_
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
 from shared.kit.errors import PayloadTooLarge, Unavailable
-from shared.store.models.governance import Purse, Tracked, purse_pk, tracked_pk
+from shared.store.models.governance import Purse, purse_pk
+from shared.store.models.tracked import Tracked, tracked_pk
 from shared.store.transaction import ConditionFailed, Transaction, read
 
 MOST_EVENTS = 100
@@ -47,7 +49,7 @@ class BatchTooLarge(PayloadTooLarge):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """An event about no money. ``execution_id`` is None where it names none."""
+    """An event about no money. ``execution_id`` is None where it names none; ``ends`` it if it is known."""
 
     event_id: str
     type: str
@@ -56,7 +58,14 @@ class Incident:
     execution_id: str | None
     latency_ms: int | None
     failed: bool
+    ends: bool
     details: Mapping[str, Any]
+
+    @property
+    def span_id(self) -> str | None:
+        """The span it belongs to."""
+        span_id: str | None = self.details.get("span_id")
+        return span_id
 
 
 @dataclass
@@ -150,11 +159,12 @@ class Batches:
     def _record(self, principal: Principal, incidents: Sequence[Incident], outcome: _Outcome) -> None:
         for label in dict.fromkeys(incident.label for incident in incidents):
             self._tracking.remember_label(principal, label)
+        incidents, unended = _placed(principal, incidents)
         done: list[Incident] = []
         for start in range(0, len(incidents), _AT_ONCE):
             group = incidents[start : start + _AT_ONCE]
             try:
-                known = _store(principal, group)
+                known = _store(principal, group, unended)
             except Unavailable as error:
                 for incident in group:
                     outcome.reject(incident.event_id, "unavailable", error.message, _RETRY_MS)
@@ -181,7 +191,7 @@ def _incident(event: Mapping[str, Any], event_id: str) -> Incident:
     return Incident(
         event_id=event_id, type=str(event["type"]), mark=event_mark(event_id, _digest(event)),
         label=text_of(event, "workflow_id", 512), execution_id=text_of(event, "execution_id"),
-        latency_ms=latency_of(event), failed=bool(event.get("error")),
+        latency_ms=latency_of(event), failed=bool(event.get("error")), ends=event["type"] in _ENDS,
         details={name: value for name, value in details.items() if value is not None},
     )  # fmt: skip
 
@@ -190,13 +200,43 @@ def _digest(event: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumpb(event)).hexdigest()
 
 
-def _store(principal: Principal, group: Sequence[Incident]) -> set[str]:
-    """Write rows of events; the ids of those that were there already."""
+def _placed(principal: Principal, incidents: Sequence[Incident]) -> tuple[Sequence[Incident], set[str]]:
+    """What happened, in the executions that its spans began in; and the spans that begin here and do not end.
+
+    A tool in a known span does not end the execution: the span's own end does.
+    """
+    begun = {
+        incident.span_id: incident.execution_id
+        for incident in incidents
+        if incident.type == "span_start" and incident.span_id is not None and incident.execution_id is not None
+    }
+    unended = begun.keys() - {incident.span_id for incident in incidents if incident.type == "span_end"}
+    inside = {incident.span_id for incident in incidents if incident.ends and incident.span_id is not None}
+    known = {**beginnings(principal, inside - begun.keys()), **begun}
+    placed = [
+        replace(incident, execution_id=known[incident.span_id], ends=incident.type == "span_end")
+        if incident.ends and incident.span_id in known
+        else incident
+        for incident in incidents
+    ]
+    return placed, unended
+
+
+def _store(principal: Principal, group: Sequence[Incident], unended: Collection[str]) -> set[str]:
+    """Write rows of events, and where spans began; the ids of the events that were there already."""
     waiting, known = {incident.event_id: incident for incident in group}, set[str]()
     while waiting:
         tx = Transaction()
         for event_id, incident in waiting.items():
             tx.put(_row(principal, incident), is_new(), label=event_id)
+        beginning = {
+            incident.span_id: incident.execution_id
+            for incident in waiting.values()
+            if incident.type == "span_start" and incident.span_id in unended
+        }
+        for span_id, execution_id in beginning.items():
+            if span_id is not None and execution_id is not None:
+                add_beginning(tx, principal, span_id, execution_id)
         try:
             tx.commit()
         except ConditionFailed as failed:
@@ -222,7 +262,7 @@ def _ends(incidents: Sequence[Incident]) -> Iterator[Incident]:
     """The last word on each execution: of several ends the span's, and one that failed."""
     by_execution: dict[str, Incident] = {}
     for incident in incidents:
-        if incident.type not in _ENDS or incident.execution_id is None or not ids.is_uuid(incident.execution_id):
+        if not incident.ends or incident.execution_id is None or not ids.is_uuid(incident.execution_id):
             continue
         before = by_execution.get(incident.execution_id.lower())
         if before is None or (incident.failed, incident.type == "span_end") >= (

@@ -25,7 +25,8 @@ from shared.governance.usage import Report, read_report
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
 from shared.kit.errors import Conflict, Unavailable, Unprocessable
-from shared.store.models.governance import Operation, Purse, Tracked, tracked_listing_pk, tracked_pk
+from shared.store.models.governance import Operation, Purse
+from shared.store.models.tracked import Tracked, tracked_listing_pk, tracked_pk
 from shared.store.transaction import ConditionFailed, Transaction
 
 KEPT_S = 30 * 24 * 3600

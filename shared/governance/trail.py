@@ -12,7 +12,7 @@ from shared.governance.money import cents
 from shared.governance.verification import first_since
 from shared.kit import clock, json
 from shared.store.models.audit import AuditEntry, AuditHead, audit_pk, entry_sk
-from shared.store.models.governance import Tracked, tracked_listing_pk
+from shared.store.models.tracked import Tracked, tracked_listing_pk
 from shared.store.transaction import read
 
 MOST_LOOKED_AT = 2_000

@@ -8,7 +8,6 @@ key#<fingerprint> / key                    which org's key a text is; the one th
                                            carries what every gate must prove: state, versions, calls of the minute
 <org>#purse#<scope> / period#<start>       what a period came to, once it is over
 <org>#operation#<digest> / operation       one question put to the gate: reservation, binding, decision, stored answer
-<org>#tracked#<event> / tracked            an event that was counted; its repetition is answered and not counted
 <org>#chain#<chain> / chain                a chain of operations that may use the overdraft
 <org>#keys / <key>                         an API key; never the key itself
 <org>#events / <event>                     something that happened: the outbox of audit, alerts and control frames
@@ -72,16 +71,6 @@ def operation_pk(org_id: str, digest: str) -> str:
     return f"{org_id}#operation#{digest}"
 
 
-def tracked_pk(org_id: str, event_id: str) -> str:
-    """Partition key of a counted event."""
-    return f"{org_id}#tracked#{event_id}"
-
-
-def tracked_listing_pk(org_id: str, execution_id: str) -> str:
-    """Under what the counted events of an execution are listed."""
-    return f"{org_id}#execution#{execution_id}"
-
-
 def chain_pk(org_id: str, chain_id: str) -> str:
     """Partition key of a chain."""
     return f"{org_id}#chain#{chain_id}"
@@ -118,17 +107,6 @@ class DueIndex(GlobalSecondaryIndex["Record"]):
 
 class OperationIndex(GlobalSecondaryIndex["Operation"]):
     """Operations of an org, oldest first: ``listed_at`` is the execution id."""
-
-    class Meta:
-        index_name = "by_org"
-        projection = AllProjection()
-
-    org_listing = UnicodeAttribute(hash_key=True)
-    listed_at = UnicodeAttribute(range_key=True)
-
-
-class TrackedIndex(GlobalSecondaryIndex["Tracked"]):
-    """Counted events of an execution, oldest first: the same index, under partitions of their own."""
 
     class Meta:
         index_name = "by_org"
@@ -263,8 +241,9 @@ class Period(Record):
 class Operation(Record):
     """One gate call. ``execution_id`` names its reservation, too.
 
-    ``status`` of the reservation: open, settled, canceled, expired, refused. ``reserved`` is what is left of it, ``late``
-    the part of ``spent`` that came after its end. The scopes it was taken from are ``workflow_id`` and the JSON list ``funds`` (ids of the org's and the key's purse).
+    ``status`` of the reservation: open, settled, canceled, expired, refused. ``reserved`` is what is left of it,
+    ``late`` the part of ``spent`` that came after its end. The scopes it was taken from are ``workflow_id`` and the
+    JSON list ``funds`` (ids of the org's and the key's purse).
     ``decision``: allow, soft_pass, require_approval, block. ``result``: pending, completed, failed, blocked, canceled.
     """
 
@@ -322,31 +301,6 @@ class Operation(Record):
     listed_at = UnicodeAttribute()
     by_org = OperationIndex()
     due = DueIndex()
-
-
-class Tracked(Record):
-    """An event that was counted. ``digest`` is of the body, ``answer`` the stored answer; kept 30 days.
-
-    Those that name an execution are listed under it.
-    """
-
-    class Meta(GovernanceMeta):
-        pass
-
-    pk = UnicodeAttribute(hash_key=True)
-    sk = UnicodeAttribute(range_key=True, default="tracked")
-    org_id = UnicodeAttribute()
-    key_id = UnicodeAttribute()
-    workflow_id = UnicodeAttribute()
-    event_type = UnicodeAttribute()
-    execution_id = UnicodeAttribute(null=True)
-    digest = UnicodeAttribute()
-    answer = UnicodeAttribute(null=True)
-    details = UnicodeAttribute(default="{}")
-    created_ms = NumberAttribute()
-    org_listing = UnicodeAttribute(null=True)
-    listed_at = UnicodeAttribute(null=True)
-    by_execution = TrackedIndex()
 
 
 class Chain(Record):

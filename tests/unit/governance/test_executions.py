@@ -16,8 +16,9 @@ from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
 from shared.kit.errors import NotFound
 from shared.store.embedded import EmbeddedEngine
-from shared.store.models.governance import Operation, Tracked, Workflow, tracked_pk, workflows_pk
+from shared.store.models.governance import Operation, Workflow, workflows_pk
 from shared.store.models.policies import Binding, bindings_pk
+from shared.store.models.tracked import Tracked, tracked_pk
 from tests.support.audit import ORG, OTHER_ORG, WORKFLOW, asked, happened
 from tests.support.time import HeldClock
 

@@ -16,7 +16,8 @@ from shared.kit.errors import Unavailable
 from shared.push import Connections, Relay
 from shared.store.blobs import FolderBlobs
 from shared.store.embedded import EmbeddedEngine, Fault
-from shared.store.models.governance import Event, Tracked, events_pk, tracked_pk
+from shared.store.models.governance import Event, events_pk
+from shared.store.models.tracked import Tracked, tracked_pk
 from shared.store.stream import ChangeRecord
 from tests.support.audit import ORG, OTHER_ORG, asked, event_of, happened, operation_of
 from tests.support.push import RecordingSender

@@ -13,7 +13,8 @@ from shared.governance.money import MICRO
 from shared.governance.operations import find_operation
 from shared.kit import ids
 from shared.store.embedded import Fault
-from shared.store.models.governance import Operation, Tracked
+from shared.store.models.governance import Operation
+from shared.store.models.tracked import Tracked
 from tests.support.apigw import Answer
 from tests.support.governance import Governed, govern
 from tests.support.time import HeldClock
@@ -158,6 +159,41 @@ def test_an_end_of_nothing_known_is_accepted(bot: Governed, execution: str) -> N
     """The row is kept, nothing is marked."""
     event = _event("span_end", execution_id=execution)
     assert _ids(_batch(bot, event)) == {event["event_id"]}
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in batches of their own"])
+def test_an_outer_function_ends_its_own_execution(bot: Governed, together: bool) -> None:
+    """The SDK names the inner execution at the end of the outer function; the span tells whose end it is."""
+    outer, inner = _reserve(bot), _reserve(bot)
+    events = [
+        _event("span_start", execution_id=outer, span_id="outer"),
+        _event("span_start", execution_id=inner, span_id="inner"),
+        _event("tool_call", execution_id=ids.uuid7(), span_id="inner"),
+        _event("span_end", execution_id=inner, span_id="inner"),
+        _event("tool_call", execution_id=ids.uuid7(), span_id="outer"),
+        _event("span_end", execution_id=inner, span_id="outer", error="boom"),
+    ]
+    for batch in [events] if together else [[event] for event in events]:
+        assert _ids(_batch(bot, *batch)) == {event["event_id"] for event in batch}
+    assert (_operation(bot, outer).result, _operation(bot, inner).result) == ("failed", "completed")
+    assert (bot.purse.reserved, bot.purse.spent) == (0, 0)
+
+
+def test_a_tool_in_a_span_ends_nothing(bot: Governed) -> None:
+    """The function it was called in goes on, with what is reserved for it."""
+    execution = _reserve(bot)
+    _batch(bot, _event("span_start", execution_id=execution, span_id="s"))
+    _batch(bot, _event("tool_call", execution_id=execution, span_id="s"))
+    assert (_operation(bot, execution).result, bot.purse.reserved) == ("pending", MICRO)
+
+
+def test_a_span_is_its_keys_own(services: Services, bot: Governed) -> None:
+    """The span of another key, by the same id, is another span."""
+    execution = _reserve(bot)
+    _batch(bot, _event("span_start", execution_id=execution, span_id="s"))
+    other = govern(services)
+    _batch(other, _event("span_end", execution_id=ids.uuid7(), span_id="s"))
+    assert _operation(bot, execution).result == "pending"
 
 
 def test_a_cancelled_execution_stays_so(bot: Governed) -> None:

@@ -13,7 +13,8 @@ from shared.governance.money import MICRO
 from shared.governance.operations import BOUND_MS, find_operation
 from shared.kit import ids, json
 from shared.store.embedded import Fault
-from shared.store.models.governance import Operation, Purse, Tracked, Workflow, workflows_pk
+from shared.store.models.governance import Operation, Purse, Workflow, workflows_pk
+from shared.store.models.tracked import Tracked
 from tests.support.apigw import Answer, call
 from tests.support.governance import Governed, govern, owner
 from tests.support.time import HeldClock
