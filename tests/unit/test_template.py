@@ -20,7 +20,11 @@ from shared.store.base import table_definitions
 from shared.store.models import every_model
 
 WEBSOCKET_PATHS = ("/ws/executions/*", "/api/v1/ws", "/ws/control/*", "/ws", "/ws/journeys/*")
-TABLES = {"identity", "catalog", "executions", "vault", "keyvalue", "channels", "idempotency"}
+TABLES = {
+    "identity", "catalog", "executions", "vault", "keyvalue", "channels", "idempotency", "governance", "audit",
+}  # fmt: skip
+MOST_RESERVED = 1000 - 100
+"""What functions may reserve of an account's 1,000 concurrent executions (AWS Lambda quotas)."""
 
 
 def tables() -> dict[str, dict[str, Any]]:
@@ -134,6 +138,17 @@ def test_every_function_is_built_alike() -> None:
         assert find_spec(f"functions.{function.family}.app") is not None, name
 
 
+def test_the_caps_leave_room_for_others() -> None:
+    """An account with 1,000 concurrent executions can reserve what all functions together ask for."""
+    caps = {
+        name: function["ReservedConcurrentExecutions"]["Fn::If"][1]
+        for name, function in resources("AWS::Serverless::Function")
+    }
+    assert sum(caps.values()) <= MOST_RESERVED
+    assert max(caps, key=lambda name: int(caps[name])) == "EngineFunction"
+    assert caps["GateFunction"] > caps["TrackingFunction"] > caps["PoliciesFunction"]
+
+
 def test_every_family_has_a_function() -> None:
     """No endpoint family is left out of the deployment."""
     families = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")} - {"local"}
@@ -153,15 +168,55 @@ def test_every_integration_may_call_its_function() -> None:
     assert all(".Alias" in name for name in called)
 
 
+def variables() -> dict[str, Any]:
+    """Every variable that some function is given."""
+    found: dict[str, Any] = dict(template()["Globals"]["Function"]["Environment"]["Variables"])
+    for _, function in resources("AWS::Serverless::Function"):
+        found |= function.get("Environment", {}).get("Variables", {})
+    return found
+
+
 def test_every_setting_of_a_function_exists() -> None:
     """No variable of the template is a word the settings do not know."""
-    variables = template()["Globals"]["Function"]["Environment"]["Variables"]
-    ours = {name.removeprefix("SIGNALBOX_").lower() for name in variables if name.startswith("SIGNALBOX_")}
+    ours = {name.removeprefix("SIGNALBOX_").lower() for name in variables() if name.startswith("SIGNALBOX_")}
     assert ours <= set(Settings.model_fields)
 
 
+def test_requests_must_be_signed() -> None:
+    """Whoever deploys and says nothing gets a deployment that takes no unsigned request."""
+    assert variables()["SIGNALBOX_HMAC_REQUIRED"] == {"Ref": "HmacRequired"}
+    assert template()["Parameters"]["HmacRequired"]["Default"] == "true"
+
+
+def test_only_sign_up_knows_the_secrets_of_other_providers() -> None:
+    """Client secrets are never shown as parameters, and no other function is given them."""
+    secrets = {
+        "SIGNALBOX_GITHUB_CLIENT_SECRET": "GithubClientSecret",
+        "SIGNALBOX_GOOGLE_CLIENT_SECRET": "GoogleClientSecret",
+    }
+    for variable, parameter in secrets.items():
+        assert template()["Parameters"][parameter]["NoEcho"] is True
+        holders = [
+            name
+            for name, function in resources("AWS::Serverless::Function")
+            if variable in function.get("Environment", {}).get("Variables", {})
+        ]
+        assert holders == ["SignupFunction"]
+        assert variable not in template()["Globals"]["Function"]["Environment"]["Variables"]
+
+
+def test_mail_has_one_sender() -> None:
+    """Who may send mail may send it as the deployment's sender only."""
+    sending = [(name, statement) for name, statement in statements() if "ses:SendEmail" in listed(statement["Action"])]
+    assert [name for name, _ in sending] == ["SendMail"]
+    assert all(
+        statement["Condition"] == {"StringEquals": {"ses:FromAddress": {"Ref": "MailSender"}}}
+        for _, statement in sending
+    )
+
+
 def test_a_path_within_a_path_has_its_own_family() -> None:
-    """Secrets lie below accounts and runs below flows; both reach the family that serves them."""
+    """Secrets lie below accounts, runs below flows, much below orgs; each reaches the family that serves it."""
     reached = {
         "/api/v1/accounts": "AccountsFunction",
         "/api/v1/accounts/1": "AccountsFunction",
@@ -169,6 +224,36 @@ def test_a_path_within_a_path_has_its_own_family() -> None:
         "/api/v1/flows/search": "FlowsFunction",
         "/api/v1/flows/1/run": "ExecutionsFunction",
         "/api/v1/login": "AuthFunction",
+        "/api/v1/auth/verify": "GateFunction",
+        "/api/v1/auth/register": "SignupFunction",
+        "/api/v1/auth/oauth/github/start": "SignupFunction",
+        "/api/v1/auth/session": "SignupFunction",
+        "/api/v1/auth/login": "AuthFunction",
+        "/api/v1/gate": "GateFunction",
+        "/api/v1/status/1": "GateFunction",
+        "/api/v1/budget/approximate": "GateFunction",
+        "/api/v1/track": "TrackingFunction",
+        "/api/v1/track/batch": "TrackingFunction",
+        "/api/v1/approvals/1/consume": "ApprovalsFunction",
+        "/api/v1/policies/toggle": "PoliciesFunction",
+        "/api/v1/workflows/1/api-keys": "WorkflowsFunction",
+        "/api/v1/invites/1/accept": "OrgsFunction",
+        "/api/v1/plans": "OrgsFunction",
+        "/api/v1/orgs": "OrgsFunction",
+        "/api/v1/orgs/1": "OrgsFunction",
+        "/api/v1/orgs/1/members/2": "OrgsFunction",
+        "/api/v1/orgs/1/nothing": "OrgsFunction",
+        "/api/v1/orgs/1/workflows": "WorkflowsFunction",
+        "/api/v1/orgs/1/workflows/2/kill": "WorkflowsFunction",
+        "/api/v1/orgs/1/api-keys/2/rotate": "WorkflowsFunction",
+        "/api/v1/orgs/1/policies/templates": "PoliciesFunction",
+        "/api/v1/orgs/1/approvals/2/approve": "ApprovalsFunction",
+        "/api/v1/orgs/1/approval-rules/2": "ApprovalsFunction",
+        "/api/v1/orgs/1/executions/2": "AuditFunction",
+        "/api/v1/orgs/1/audit-log/export/2/status": "AuditFunction",
+        "/api/v1/orgs/1/alerts/2/dismiss": "AlertsFunction",
+        "/api/v1/orgs/1/alert-channels": "AlertsFunction",
+        "/api/v1/orgs/1/status": "AlertsFunction",
         "/api/v1/nowhere": "SystemFunction",
         "/": "SystemFunction",
     }
