@@ -166,6 +166,28 @@ def test_there_are_so_many_and_no_more(system: System) -> None:
         create(system, "email", email="ops@example.com")
 
 
+def test_the_last_one_is_made_once(system: System) -> None:
+    """However many are made at the same time, there are never more than there may be."""
+    for _ in range(MOST_CHANNELS - 2):
+        create(system, "email", email="ops@example.com")
+    outcomes, barrier = [], threading.Barrier(6)
+
+    def make() -> None:
+        barrier.wait()
+        try:
+            outcomes.append(create(system, "email", email="ops@example.com").id)
+        except Conflict:
+            outcomes.append("")
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(channels(ORG)) == MOST_CHANNELS
+    assert sorted(map(bool, outcomes)) == [False] * 4 + [True] * 2
+
+
 def test_a_deleted_channel_is_gone(system: System) -> None:
     """It is in no list, and deleting it again is 404."""
     made = create(system, url=URL)

@@ -17,6 +17,7 @@ from tests.support.alerts import event, stored_deliveries
 from tests.support.deployment import Person, deployment, sign_up
 from tests.support.governance import Governed
 from tests.support.standin import StandIn
+from tests.support.time import HeldClock
 from tests.unit.functions.alerts.conftest import made, org_path, send
 
 ROW = {"id", "name", "channel_type", "config", "enabled", "last_sent_at", "last_error", "created_at"}
@@ -282,3 +283,27 @@ def test_an_alert_reaches_its_channel(
     assert told == ["key_created", "workflow_killed"]
     sent = [row for row in stored_deliveries(ada.org_id) if row.channel_id]
     assert [(row.status, row.attempts) for row in sent] == [("delivered", 1)] * 2
+
+
+def test_the_sweep_tries_again(
+    held: HeldClock, services: Services, ada: Person, bot: Governed, path: str, receiver: StandIn
+) -> None:  # fmt: skip
+    """What was not taken is due again after its backoff, found by the due index alone."""
+    services.__dict__["messengers"] = Inline()
+    made(send("POST", path, ada, NEW | {"config": {"url": f"{receiver.url}/broken"}}), 201)
+    killed = event("workflow.killed", org_id=ada.org_id, workflow_id=bot.workflow_id)
+    services.governance.alerts.follow(ada.org_id, [killed])
+
+    def attempts() -> list[tuple[str, float]]:
+        rows = [row for row in stored_deliveries(ada.org_id) if row.channel_id and "workflow_killed" in row.payload]
+        return [(row.status, row.attempts) for row in rows]
+
+    services.governance.sweep.run()
+    assert attempts() == [("pending", 1)]
+    services.governance.sweep.run()
+    assert attempts() == [("pending", 1)]
+    for seconds, expected in ((5, ("pending", 2)), (60, ("failed", 3)), (600, ("failed", 3))):
+        held.advance(seconds)
+        services.governance.sweep.run()
+        assert attempts() == [expected]
+    assert sum(got.json["data"]["incident_type"] == "workflow_killed" for got in receiver.received) == 3
