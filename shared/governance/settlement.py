@@ -55,7 +55,7 @@ def open_books(org_id: str, workflow_id: str, key_id: str, operation_pk: str | N
     """Read the operation and every purse that exists for the workflow, the org and the key, in one request.
 
     Purses whose period is over are rolled over first. An operation of another workflow, or another one with the same
-    key, is none.
+    partition key, is none; one that another key of the workflow asked for is that key's to pay.
     """
     while True:
         keys = [(Purse, purse_pk(org_id, scope_id), "purse") for scope_id in (workflow_id, org_id, key_id)]
@@ -69,6 +69,8 @@ def open_books(org_id: str, workflow_id: str, key_id: str, operation_pk: str | N
             roll_over(purse)
     known = next((record for record in found if isinstance(record, Operation)), None)
     operation = known if known is not None and _concerns(known, workflow_id, execution_id) else None
+    if operation is not None and operation.key_id != key_id:
+        return open_books(org_id, workflow_id, operation.key_id, operation_pk, execution_id)
     return Books(tuple(_accounts(purses, operation)), operation)
 
 
@@ -89,7 +91,7 @@ def _accounts(purses: list[Purse], operation: Operation | None) -> list[Account]
 
 @dataclass
 class Settlement:
-    """One attempt to spend ``amount`` micro-cents. ``overrun`` is what some purse had no room for."""
+    """One attempt to spend ``amount`` micro-cents. Once added, ``overrun`` is what some purse had no room for."""
 
     books: Books
     amount: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from shared.kit import ids, json
 from shared.kit.errors import Unavailable
 from shared.store.embedded import EmbeddedEngine, Fault
 from shared.store.models.governance import Event, Purse, events_pk, purse_pk
-from shared.store.transaction import Transaction
+from shared.store.transaction import Transaction, update_if
 from tests.support.money import AGENT, KEY, ORG, WORKFLOW, Money
 from tests.support.time import HeldClock
 from tests.support.workflows import at_once
@@ -120,6 +121,18 @@ def test_a_purse_made_anew_keeps_what_others_reserved(end: str) -> None:
     spent = 10 if end == "spend" else 0
     assert money.numbers("org") == (spent, 0, 50 - spent, 0)
     assert money.numbers() == (spent, 0, 100 - spent, 0)
+
+
+def test_another_key_of_the_workflow_settles_what_a_key_reserved() -> None:
+    """The key that asked the gate pays and gets back, whichever reports."""
+    money = Money(**ALL)
+    execution = money.reserve(10)
+    colleague = replace(AGENT, key_id="7c1e2a7e-51c4-4f0e-9d3a-000000000000")
+    update_if(money.purse(), [Purse.key_versions.set({colleague.key_id: 1})], Purse.pk.exists())
+    report = Report(Spending(4 * MICRO, 1, "catalog", "high", None), execution, None, None, None, None)
+    money.tracking.settle(colleague, report, event_mark("event-1", "digest"), "llm_call")
+    assert money.numbers("key") == (4, 6, 290, 0)
+    money.check()
 
 
 def test_spending_nobody_reserved_is_over_budget_only_without_room() -> None:
