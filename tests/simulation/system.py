@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from shared.adapters.embedded.relay import RelayThread
@@ -235,10 +236,11 @@ class OneMachine(System):
                 ground.scheduler.sleep(1)
         relay = RelayThread(Stream(ground.scheduler, ground.store, ground.ledger), self.relay())
         ground.sockets.drained = relay.room
-        ticker = Ticker([Duty("sweep", SWEEP_SECONDS, self.sweep_through)])
-        for name, part in (("relay", cast(Any, relay)), ("ticker", cast(Any, ticker))):
+        duties = [Duty("sweep", SWEEP_SECONDS, self.sweep_through)]
+        ticker = Ticker(duties)
+        for name, part, given in (("relay", cast(Any, relay), ()), ("ticker", cast(Any, ticker), (duties,))):
             part._stop = Stop(ground.scheduler)
-            ground.scheduler.spawn(name, part._run, process=self.process, mortal=True)
+            ground.scheduler.spawn(name, partial(part._run, *given), process=self.process, mortal=True)
         self.open_door()
 
     def crash(self) -> None:
