@@ -139,7 +139,8 @@ class Registration:
         record = account_record(principal.account_id)
         if record is None:
             raise Unauthorized("The account does not exist any more")
-        return _joined(self._identity.sessions.begin(record.account_id), self._invites.accept(token, record))
+        found = self._invites.accept(token, record)
+        return _joined(self._identity.sessions.begin(record.account_id), found)
 
     def accept_new(self, token: str, *, name: str, password: str, account_id: str | None = None) -> Joined:
         """Make an account with the invited address, which the invite has verified, and have it join the org.

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from shared.composition import Services
+from shared.identity import Principal, member_of, members
+from shared.identity.orgs import memberships
+from shared.kit.errors import Conflict, Forbidden, NotFound, SignalboxError
+from tests.support.deployment import Person, sign_in
+from tests.support.orgs import join, register
+
+
+@pytest.fixture
+def bob(services: Services) -> Person:
+    """The owner of an org that is not the default one."""
+    register("ada@example.com")
+    return register("bob@example.com")
+
+
+def acting(services: Services, person: Person, org: Person) -> Principal:
+    return services.identity.authenticator.authenticate(f"Bearer {person.token}", org=org.org_id)
+
+
+def side_by_side(*tasks: Callable[[], object]) -> list[str]:
+    """Run all at once; what each came to, sorted."""
+    barrier, outcomes = threading.Barrier(len(tasks)), []
+
+    def run(task: Callable[[], object]) -> None:
+        barrier.wait()
+        try:
+            task()
+        except SignalboxError as error:
+            outcomes.append(error.code)
+        else:
+            outcomes.append("done")
+
+    threads = [threading.Thread(target=run, args=(task,)) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(outcomes)
+
+
+def owners(org: Person) -> set[str]:
+    return {row.account_id for row in members(org.org_id) if row.role == "owner"}
+
+
+@pytest.mark.parametrize("step", ["leave", "step down", "each the other"])
+def test_of_two_owners_who_go_at_once_one_stays(services: Services, bob: Person, step: str) -> None:
+    """However they race: by leaving, by stepping down, by removing each other."""
+    cyd, service = register("cyd@example.com"), services.governance.members
+    for _ in range(5):
+        both = (bob, cyd)
+        for person in both:
+            if member_of(bob.org_id, person.id) is None:
+                join(bob.org_id, person, "owner")
+            elif person.id not in owners(bob):
+                (other,) = owners(bob)
+                boss = acting(services, bob if other == bob.id else cyd, bob)
+                service.change_role(boss, person.id, "owner")
+        one, two = (acting(services, person, bob) for person in both)
+        tasks = {
+            "leave": (partial(service.remove, one, bob.id), partial(service.remove, two, cyd.id)),
+            "step down": (
+                partial(service.change_role, one, bob.id, "viewer"),
+                partial(service.change_role, two, cyd.id, "viewer"),
+            ),
+            "each the other": (partial(service.remove, one, cyd.id), partial(service.remove, two, bob.id)),
+        }
+        outcomes = side_by_side(*tasks[step])
+        assert outcomes == ["conflict", "done"]
+        assert len(owners(bob)) == 1
+        # Whoever was removed from home was signed out.
+        bob, cyd = (replace(person, token=sign_in(person.username).token) for person in (bob, cyd))
+
+
+def test_two_removals_of_one_member_are_one(services: Services, bob: Person) -> None:
+    """The second finds nobody."""
+    cyd = register("cyd@example.com")
+    join(bob.org_id, cyd, "viewer")
+    boss, self_ = acting(services, bob, bob), acting(services, cyd, bob)
+    remove = services.governance.members.remove
+    assert side_by_side(lambda: remove(boss, cyd.id), lambda: remove(self_, cyd.id)) == ["done", "not_found"]
+
+
+def test_an_account_removed_everywhere_at_once_has_a_home(services: Services, bob: Person) -> None:
+    """Its home moves to an org it still belongs to, whichever removal comes first."""
+    cyd, dan = register("cyd@example.com"), register("dan@example.com")
+    service = services.governance.members
+    for _ in range(5):
+        for org in (bob, cyd):
+            if member_of(org.org_id, dan.id) is None:
+                join(org.org_id, dan, "owner" if org is dan else "viewer")
+        outcomes = side_by_side(
+            lambda: service.remove(acting(services, bob, bob), dan.id),
+            lambda: service.remove(acting(services, cyd, cyd), dan.id),
+        )
+        assert outcomes == ["done", "done"]
+        home = services.identity.sessions.begin(dan.id).account.home_org
+        assert home in {row.org_id for row in memberships(dan.id)}
+
+
+def test_a_home_is_left_for_an_org_that_is_left_as_well(services: Services, bob: Person) -> None:
+    """An account whose home and only other org go side by side gets an org of its own."""
+    cyd, dan = register("cyd@example.com"), register("dan@example.com")
+    join(dan.org_id, cyd, "owner")
+    join(bob.org_id, dan, "viewer")
+    service = services.governance.members
+    boss = acting(services, cyd, dan)
+    outcomes = side_by_side(
+        lambda: service.remove(boss, dan.id), lambda: service.remove(acting(services, bob, bob), dan.id)
+    )
+    assert outcomes == ["done", "done"]
+    (only,) = memberships(dan.id)
+    account = services.identity.sessions.begin(dan.id).account
+    assert (account.home_org, only.role) == (only.org_id, "owner")
+    assert only.org_id not in (bob.org_id, dan.org_id)
+
+
+def test_the_rules_hold_without_the_web(services: Services, bob: Person) -> None:
+    """The service itself refuses keys, weak roles, strangers and the last owner."""
+    cyd, service = register("cyd@example.com"), services.governance.members
+    join(bob.org_id, cyd, "viewer")
+    viewer, owner = acting(services, cyd, bob), acting(services, bob, bob)
+    key = Principal(kind="key", org_id=bob.org_id, account_id="", username="k", role="viewer")
+    with pytest.raises(Forbidden):
+        service.list(key, limit=10)
+    with pytest.raises(Forbidden):
+        service.remove(key, cyd.id)
+    with pytest.raises(Forbidden):
+        service.change_role(viewer, cyd.id, "admin")
+    with pytest.raises(NotFound):
+        service.remove(owner, "nobody")
+    with pytest.raises(Conflict):
+        service.remove(owner, bob.id)
