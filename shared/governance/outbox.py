@@ -98,6 +98,8 @@ class Outbox:
             self._deliver(org_id, delivery_id)
         except SignalboxError as error:
             log.warning("a delivery is left to the sweep", extra={"reason": str(error), "delivery_id": delivery_id})
+        except Exception:
+            log.exception("a delivery is left to the sweep", extra={"org_id": org_id, "delivery_id": delivery_id})
 
     def handle_due(self, kind: str, org_id: str, pk: str, sk: str) -> bool:
         """Tell again of an event that is due, and make up for operations without an entry; whether it was due.
