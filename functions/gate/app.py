@@ -147,7 +147,7 @@ async def cancel(request: Request, body: RequestBody) -> Response:
 
 def _cancel(request: Request, body: Body) -> Response:
     require_protocol(request)
-    principal = principal_of(key_of(request, body.raw, scope=None))
+    principal = principal_of(key_of(request, body.raw, scope=None, fresh=True))
     execution_id = _text(body, "execution_id")
     reason = body.object().get("reason")
     return answer(
@@ -169,7 +169,7 @@ async def heartbeat(request: Request, body: RequestBody) -> Response:
 
 def _heartbeat(request: Request, body: Body) -> Response:
     require_protocol(request)
-    principal = principal_of(key_of(request, body.raw, scope=None))
+    principal = principal_of(key_of(request, body.raw, scope=None, fresh=True))
     return answer(services().governance.chains.heartbeat(principal, _text(body, "chain_id")))
 
 

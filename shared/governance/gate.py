@@ -190,7 +190,9 @@ class _Question:
                 self._learn_from_fund(attempt, fund, code)
         if "overdraft" in failures:
             self._overdraft = None
-            self._open_overdraft(failures["overdraft"])
+            counted = failures["overdraft"]
+            if isinstance(counted, Purse) and is_over(counted):
+                roll_over(counted)
 
     def _learn_from(self, attempt: Attempt, purse: Purse) -> None:
         self._refuse_halted(purse)
@@ -214,7 +216,7 @@ class _Question:
     def _learn_from_fund(self, attempt: Attempt, fund: Purse, code: str) -> None:
         if is_over(fund):
             roll_over(fund)
-        elif fund.available < self._projected and not self._release():
+        elif fund.available < self._projected and not self._release(everywhere=True):
             raise self._recorded(attempt.unaffordable(code, fund))
 
     def _renew_key(self, purse: Purse) -> None:
@@ -236,29 +238,19 @@ class _Question:
         if used + amount > limit:
             raise self._recorded(attempt.unaffordable("BUDGET_OVERDRAFT_EXCEEDED", purse))
         if counted is None:
-            self._open_overdraft(purse)
+            anchor_ms, org_id = int(purse.anchor_ms), purse.org_id
+            put_if_absent(new_purse(org_id, OVERDRAFT, OVERDRAFT, cap=None, anchor_ms=anchor_ms, policy_version=0))
         self._overdraft = Overdraft(amount, limit, used)
 
-    def _open_overdraft(self, record: Any) -> None:
-        """Make the purse that counts the org's overdraft, or begin its next period."""
-        if isinstance(record, Purse) and record.scope_id == OVERDRAFT:
-            if is_over(record):
-                roll_over(record)
-            return
-        anchor_ms = int(record.anchor_ms) if isinstance(record, Purse) else 0
-        put_if_absent(
-            new_purse(self._key.org_id, OVERDRAFT, OVERDRAFT, cap=None, anchor_ms=anchor_ms, policy_version=0)
-        )
-
-    def _release(self) -> bool:
-        """Give back what expired reservations hold, once; whether there was any."""
+    def _release(self, *, everywhere: bool = False) -> bool:
+        """Give back what expired reservations of the workflow, or the org, hold, once; whether there was any."""
         if self._released:
             return False
         self._released = True
         # Only whoever runs out of money needs it.
         from shared.governance.sweep import release_expired
 
-        return release_expired(self._key.org_id, self._key.workflow_id) > 0
+        return release_expired(self._key.org_id, None if everywhere else self._key.workflow_id) > 0
 
     # An operation that is known
 
