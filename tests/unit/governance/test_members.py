@@ -65,7 +65,7 @@ def test_of_two_owners_who_go_at_once_one_stays(services: Services, bob: Person,
                 boss = acting(services, bob if other == bob.id else cyd, bob)
                 service.change_role(boss, person.id, "owner")
         one, two = (acting(services, person, bob) for person in both)
-        tasks = {
+        tasks: dict[str, tuple[Callable[[], object], ...]] = {
             "leave": (partial(service.remove, one, bob.id), partial(service.remove, two, cyd.id)),
             "step down": (
                 partial(service.change_role, one, bob.id, "viewer"),

@@ -4,12 +4,12 @@ import threading
 
 import pytest
 
-from shared.identity import DEFAULT_ORG_ID, Account, Departure, Identity, Principal
+from shared.identity import DEFAULT_ORG_ID, Account, Departure, Identity, Principal, account_record
 from shared.identity.orgs import add_member, get_org, members, memberships, move_version
 from shared.identity.principal import Role
 from shared.kit.errors import Conflict, NotFound, Unauthorized
 from shared.store.embedded import EmbeddedEngine
-from shared.store.transaction import Transaction
+from shared.store.transaction import ConditionFailed, Transaction
 from tests.support.deployment import PASSWORD
 from tests.support.time import HeldClock
 
@@ -185,3 +185,37 @@ def test_the_list_and_the_count_follow(identity: Identity, ada: Principal) -> No
     assert identity.accounts.list(ada, limit=9, offset=0).total == 1
     with pytest.raises(Conflict):
         identity.accounts.delete(ada, ada.account_id)
+
+
+def test_an_org_goes_without_its_account(identity: Identity, ada: Principal, held: HeldClock) -> None:
+    """Nobody is a member from the first moment on; a crash before the hooks is made up for later."""
+    bob, told = person(identity, "bob"), list[Departure]()
+    org, record = get_org(bob.home_org), account_record(bob.id)
+    assert org is not None
+    assert record is not None
+    tx = Transaction()
+    going = identity.deletion.begin_org(tx, org, record)
+    tx.commit()
+    assert get_org(bob.home_org) is None
+    assert bob.home_org not in {item.org_id for item in memberships(bob.id)}
+    assert identity.deletion.pending() == []
+    identity.add_cleanup(told.append)
+    held.advance(61)
+    assert identity.deletion.pending() == [going]
+    assert (identity.resume_deletions(), identity.resume_deletions()) == (1, 0)
+    assert told == [Departure("", (bob.home_org,))]
+    assert identity.sessions.login("bob", PASSWORD).account.id == bob.id
+
+
+def test_an_org_whose_members_changed_stays(identity: Identity, ada: Principal) -> None:
+    """Whoever joins meanwhile is not left without it."""
+    bob = person(identity, "bob")
+    org, record = get_org(bob.home_org), account_record(bob.id)
+    assert org is not None
+    assert record is not None
+    join(bob.home_org, person(identity, "cyd"), "viewer")
+    tx = Transaction()
+    identity.deletion.begin_org(tx, org, record)
+    with pytest.raises(ConditionFailed):
+        tx.commit()
+    assert get_org(bob.home_org) is not None
