@@ -36,7 +36,9 @@ class Flows:
     def ran(self, status: str = "completed", definition_id: str = "flow-1") -> str:
         now = clock.now_ms()
         ended = None if status in ("running", "waiting") else now + 250
-        run = FlowRun(ids.uuid7(), "flow", definition_id, status, now, ended)
+        # Ids made by the process never go back, not even with a clock that was set back.
+        execution_id = ids.uuid7_with(now, len(self.runs))
+        run = FlowRun(execution_id, "flow", definition_id, status, now, ended)
         self.runs.append(run)
         return run.id
 
