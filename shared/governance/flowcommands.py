@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from shared.governance.states import KILLED, PAUSED
 from shared.identity.principal import Principal, system_principal
 from shared.kit.errors import Conflict, NotFound
-from shared.store.models.governance import Event
+from shared.store.models.governance import Event, Purse, purse_pk
 from shared.store.models.policies import Approval, Binding, bindings_pk
+from shared.store.transaction import read
 
 
 class Runs(Protocol):
@@ -32,7 +34,7 @@ class Runs(Protocol):
 
 
 class FlowCommands:
-    """Follows events of workflows. Telling an execution twice is harmless."""
+    """Follows events of workflows. One that is told late is a hint like any other: the purse says what holds now."""
 
     def __init__(self, runs: Callable[[], Runs]) -> None:
         self._runs = runs
@@ -46,7 +48,9 @@ class FlowCommands:
         if not bound:
             return
         runs, principal = self._runs(), system_principal(event.org_id, "")
-        tell = {"workflow.paused": runs.pause, "workflow.resumed": runs.resume}.get(event.action, runs.cancel)
+        purse = read(Purse, purse_pk(event.org_id, event.resource_id), "purse")
+        state = KILLED if purse is None else purse.state
+        tell = {PAUSED: runs.pause, KILLED: runs.cancel}.get(state, runs.resume)
         for definition_id in bound:
             for execution_id in runs.live(principal, definition_id):
                 _tell(tell, principal, execution_id)
