@@ -9,7 +9,7 @@ import base64
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from pynamodb.expressions.update import Action
@@ -22,12 +22,14 @@ from shared.identity import checked_email
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
 from shared.kit.errors import Conflict, InvalidRequest, NotFound, Unprocessable
-from shared.outbound import OutboundClient, OutboundRefused
 from shared.store.models.alerts import AlertChannel, alert_channels_pk
 from shared.store.models.governance import OrgSettings
 from shared.store.models.vault import org_scope
 from shared.store.transaction import ConditionFailed, Transaction, read
-from shared.vault import Envelope
+
+if TYPE_CHECKING:
+    from shared.outbound import OutboundClient
+    from shared.vault import Envelope
 
 TYPES = ("webhook", "slack", "email")
 MOST_CHANNELS = 50
@@ -221,6 +223,9 @@ class AlertChannels:
             raise Unprocessable.field("config.url", "config.url is required: the https URL that alerts are sent to")
         if len(url) > MAX_URL:
             raise Unprocessable.field("config.url", f"config.url must have {MAX_URL} characters at most")
+        # Most requests concern no URL, and the client is much to load.
+        from shared.outbound import OutboundRefused
+
         try:
             return self._outbound().checked_url(url, secure=True)
         except OutboundRefused as refused:

@@ -21,6 +21,7 @@ from pynamodb.expressions.update import Action
 
 from shared.governance.channels import AlertChannels, channels
 from shared.governance.incidents import SETTINGS, WINDOW_MS
+from shared.governance.messages import new_delivery
 from shared.governance.notifications import Notifications
 from shared.governance.senders import NotSent, Senders
 from shared.identity.principal import Principal
@@ -35,19 +36,15 @@ from shared.store.models.alerts import (
     alert_pauses_pk,
     deliveries_pk,
 )
-from shared.store.models.governance import due_shard
 from shared.store.transaction import ConditionFailed, Transaction, put_if_absent, read, update_if
 
 log = logger("deliveries")
 
 BACKOFF_MS = (5_000, 60_000)
-"""How long after a failed attempt the next one is due; there are three attempts."""
+"""How long after a failed attempt the next one is due."""
 
 CLAIM_MS = 60_000
 """After how long an attempt whose end was not recorded is repeated."""
-
-KEPT_S = 30 * 24 * 3600
-"""How long a delivery is kept."""
 
 _LOOKED_AT = 1_000
 _REASON_CHARACTERS = 300
@@ -76,11 +73,6 @@ class DeliveryView:
         )  # fmt: skip
 
 
-def mail_delivery(org_id: str, delivery_id: str, recipient: str, *, subject: str, text: str) -> Delivery:
-    """A mail to a person, to be put into the transaction of what it tells of; it is due at once."""
-    return _delivery(org_id, delivery_id, {"subject": subject, "text": text}, recipient=recipient)
-
-
 class Deliveries:
     """Makes deliveries and sends them."""
 
@@ -103,7 +95,7 @@ class Deliveries:
             if channel.enabled:
                 delivery_id = ids.uuid7_of(moment, alert.alert_id, "channel", channel.channel_id)
                 put_if_absent(
-                    _delivery(
+                    new_delivery(
                         alert.org_id, delivery_id, payload, channel_id=channel.channel_id, alert_id=alert.alert_id
                     )
                 )
@@ -120,14 +112,14 @@ class Deliveries:
         mail = {name: payload[name] for name in ("subject", "text")}
         for account_id, address in told.items():
             delivery_id = ids.uuid7_of(int(alert.created_ms), alert.alert_id, "account", account_id)
-            put_if_absent(_delivery(alert.org_id, delivery_id, mail, recipient=address, alert_id=alert.alert_id))
+            put_if_absent(new_delivery(alert.org_id, delivery_id, mail, recipient=address, alert_id=alert.alert_id))
 
     def test(self, principal: Principal, channel_id: str) -> DeliveryView:
         """Send a test message to a channel, enabled or not, once. Raises Forbidden, NotFound."""
         principal.require_role("admin")
         channel = self._channels.get(principal, channel_id)
         now = clock.now_ms()
-        record = _delivery(
+        record = new_delivery(
             principal.org_id, ids.uuid7(), _test_payload(channel, now), channel_id=channel.channel_id, most_attempts=1
         )
         # Claimed from the start: the relay, which sees it at once, leaves it to us.
@@ -215,19 +207,6 @@ def _may_be_sent(alert: Alert) -> bool:
     return True
 
 
-def _delivery(
-    org_id: str, delivery_id: str, payload: Mapping[str, Any], *, channel_id: str | None = None,
-    recipient: str | None = None, alert_id: str | None = None, most_attempts: int = len(BACKOFF_MS) + 1,
-) -> Delivery:  # fmt: skip
-    now = clock.now_ms()
-    return Delivery(
-        deliveries_pk(org_id), delivery_id, org_id=org_id, delivery_id=delivery_id, channel_id=channel_id,
-        recipient=recipient, payload=json.dumps(payload), status="pending", alert_id=alert_id,
-        most_attempts=most_attempts, created_ms=now, due_shard=due_shard(org_id), due_ms=now,
-        ttl=now // 1000 + KEPT_S,
-    )  # fmt: skip
-
-
 def _settle(record: Delivery, status: str, reason: str | None) -> None:
     """Write down how an attempt went, unless the delivery was taken up again meanwhile."""
     actions: list[Action] = [Delivery.status.set(status)]
@@ -236,6 +215,9 @@ def _settle(record: Delivery, status: str, reason: str | None) -> None:
         actions.append(Delivery.due_ms.set(clock.now_ms() + BACKOFF_MS[int(record.attempts) - 1]))
     else:
         actions += [Delivery.due_ms.remove(), Delivery.due_shard.remove()]
+        if record.channel_id is None:
+            # A mail may carry what opens something, an invite's token for one; it is not kept when it is not needed.
+            actions.append(Delivery.payload.set("{}"))
     update_if(record, actions, (Delivery.attempts == record.attempts) & (Delivery.status == "pending"))
 
 

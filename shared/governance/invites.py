@@ -16,7 +16,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.governance.deliveries import mail_delivery
 from shared.governance.events import Actor, Fact, Outcome, add_event
 from shared.governance.forms import email_of
 from shared.governance.invite_records import (
@@ -32,6 +31,7 @@ from shared.governance.invite_records import (
     view_of,
     views_of,
 )
+from shared.governance.messages import mail_delivery
 from shared.governance.orgsettings import org_settings
 from shared.governance.pages import Part, part_of
 from shared.governance.plans import SeatLimitExceeded, plan

@@ -11,12 +11,14 @@ import hashlib
 import hmac
 import html
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.governance.channels import secret_bytes
 from shared.governance.ports import MailFailed, MailSender
 from shared.kit import clock, ids, json
-from shared.outbound import OutboundClient, OutboundError, OutboundRefused
+
+if TYPE_CHECKING:
+    from shared.outbound import OutboundClient
 
 TIMEOUT_S = 10.0
 ANSWER_BYTES = 64 * 1024
@@ -58,6 +60,9 @@ class Senders:
             raise NotSent(str(failed)) from None
 
     def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
+        # Whoever only looks at deliveries needs no HTTP client.
+        from shared.outbound import OutboundError, OutboundRefused
+
         sent = {"Content-Type": "application/json", **headers}
         try:
             answer = self._outbound().request(

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from shared.governance.channels import ChannelChanges
-from shared.governance.deliveries import CLAIM_MS, mail_delivery
+from shared.governance.deliveries import CLAIM_MS
 from shared.governance.incidents import KINDS, NOTICES
+from shared.governance.messages import mail_delivery
 from shared.governance.notifications import CHOICES
 from shared.kit import ids, json
 from shared.kit.errors import Forbidden, NotFound

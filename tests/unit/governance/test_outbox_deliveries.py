@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.governance.audit import Audit
-from shared.governance.deliveries import mail_delivery
 from shared.governance.exports import Exports
+from shared.governance.messages import mail_delivery
 from shared.governance.outbox import Outbox
 from shared.kit import ids
 from shared.kit.errors import Unavailable
