@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,20 @@ def test_the_token_is_not_stored(services: Services, bob: Person) -> None:
     assert services.store is not None
     rows = services.store._make_api_call("Scan", {"TableName": "signalbox-governance"})["Items"]
     assert [row["sk"]["S"] for row in rows if made["token"] in str(row)] == [deliveries(bob)[0].delivery_id]
+
+
+def test_the_mail_arrives_and_is_forgotten(services: Services, bob: Person) -> None:
+    """Sent as every other message; then the invite says so, and the token is nowhere in the store."""
+    made = invite(bob, "dan@example.com")
+    assert services.governance.deliveries.deliver(bob.org_id, deliveries(bob)[0].delivery_id)
+    (file,) = (services.settings.data / "mail").iterdir()
+    told = message_from_bytes(file.read_bytes(), policy=default)
+    assert (told["To"], told["Subject"]) == ("dan@example.com", "Invitation to Bob's workspace")
+    assert made["invite_url"] in told.get_content()
+    (row,) = call(handler, "GET", path_of(bob), headers=bob.headers).body["invites"]
+    assert row["last_send_status"] == "delivered"
+    assert services.store is not None
+    assert made["token"] not in str(services.store._make_api_call("Scan", {"TableName": "signalbox-governance"}))
 
 
 def test_the_url_is_the_deployments(tmp_path: Path) -> None:
