@@ -149,6 +149,8 @@ def _blocked(org_id: str, operation: Operation, names: Names) -> Alert | None:
         return None
     if code in _TOOL_CODES:
         incident, severity, title = "tool_blocked", "Warning", "Tool blocked"
+    elif code == "EXECUTION_QUOTA_EXCEEDED":
+        incident, severity, title = "quota_blocked", "Critical", "Call refused: the plan's executions are used up"
     elif told.category == "budget":
         incident, severity, title = "budget_blocked", "Critical", "Call refused: no budget left"
     else:

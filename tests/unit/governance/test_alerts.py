@@ -68,6 +68,8 @@ def system(store: EmbeddedEngine, held: HeldClock, tmp_path: Path) -> Iterator[S
          "support bot: It may not."),
         (lambda: refused("BUDGET_ORG_CEILING_BLOCKED"), "Critical", "Prevented", "budget_blocked",
          "support bot: It may not."),
+        (lambda: refused("EXECUTION_QUOTA_EXCEEDED"), "Critical", "Prevented", "quota_blocked",
+         "support bot: It may not."),
     ],
 )  # fmt: skip
 def test_what_makes_an_alert(
