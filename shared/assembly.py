@@ -24,6 +24,7 @@ def identity_of(parts: Services) -> Identity:
         token_hours=chosen.token_hours,
         lockout_failures=chosen.lockout_failures,
         lockout_seconds=chosen.lockout_seconds,
+        address_requests_per_minute=chosen.address_requests_per_minute,
     )
     identity = Identity.build(parts.root_secret, options)
     # In this order: nothing is allowed, then nothing starts any more, then nothing runs, then what it ran with may go.

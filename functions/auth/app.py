@@ -8,6 +8,7 @@ from starlette.responses import Response
 from functions.auth.schemas import LegacyLoginRequest, LoginRequest, MessageAnswer
 from shared.composition import services
 from shared.kit.errors import InvalidRequest
+from shared.web.addresses import LIMITED_BY_ADDRESS
 from shared.web.answers import answer
 from shared.web.apis import Api
 from shared.web.app import family_app, lambda_handler
@@ -21,6 +22,7 @@ router = APIRouter(tags=["auth"])
 
 @router.post(
     "/api/v1/auth/login",
+    dependencies=LIMITED_BY_ADDRESS,
     **operation(
         "Sign in", request=LoginRequest, answers={200: SessionAnswer}, errors=(400, 401, 413, 429, 503), security="none"
     ),
@@ -53,6 +55,7 @@ def _login_name(request: Request, body: Body) -> tuple[str, str]:
 
 @router.post(
     "/api/v1/login",
+    dependencies=LIMITED_BY_ADDRESS,
     **operation(
         "Sign in from the command line client",
         request=LegacyLoginRequest,

@@ -32,6 +32,7 @@ from functions.orgs.schemas import (
 from shared.composition import services
 from shared.governance.forms import role_named
 from shared.governance.plans import PLANS
+from shared.web.addresses import LIMITED_BY_ADDRESS
 from shared.web.answers import answer
 from shared.web.apis import Api
 from shared.web.app import family_app, lambda_handler
@@ -192,7 +193,10 @@ def resend_invite(invite_id: str, principal: OrgPrincipal) -> Response:
 
 @router.get(
     "/api/v1/invites/{token}",
-    **operation("Show an invite", answers={200: InviteInfo}, errors=(404, 410), security="none", api=Api.NULLRUN),
+    dependencies=LIMITED_BY_ADDRESS,
+    **operation(
+        "Show an invite", answers={200: InviteInfo}, errors=(404, 410, 429, 503), security="none", api=Api.NULLRUN
+    ),
 )
 def get_invite(token: str) -> Response:
     """For whoever holds its token."""
@@ -201,9 +205,10 @@ def get_invite(token: str) -> Response:
 
 @router.post(
     "/api/v1/invites/{token}/accept",
+    dependencies=LIMITED_BY_ADDRESS,
     **operation(
         "Accept an invite", request=InviteAcceptance, optional_body=True, answers={200: InviteAccepted},
-        errors=(400, 404, 409, 410, 413, 422, 503), security="optional", api=Api.NULLRUN,
+        errors=(400, 404, 409, 410, 413, 422, 429, 503), security="optional", api=Api.NULLRUN,
     ),
 )  # fmt: skip
 def accept_invite(token: str, request: Request, principal: OptionalPrincipal, body: RequestBody) -> Response:
@@ -221,8 +226,13 @@ def accept_invite(token: str, request: Request, principal: OptionalPrincipal, bo
 
 @router.post(
     "/api/v1/invites/{token}/decline",
+    dependencies=LIMITED_BY_ADDRESS,
     **operation(
-        "Decline an invite", answers={200: InviteDeclined}, errors=(404, 410, 503), security="none", api=Api.NULLRUN
+        "Decline an invite",
+        answers={200: InviteDeclined},
+        errors=(404, 410, 429, 503),
+        security="none",
+        api=Api.NULLRUN,
     ),
 )
 def decline_invite(token: str) -> Response:

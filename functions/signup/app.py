@@ -18,6 +18,7 @@ from shared.composition import services
 from shared.governance.registration import Registered
 from shared.identity import External
 from shared.kit.errors import Unprocessable
+from shared.web.addresses import LIMITED_BY_ADDRESS
 from shared.web.answers import answer
 from shared.web.apis import Api
 from shared.web.app import family_app, lambda_handler
@@ -38,8 +39,9 @@ _REDIRECT_URI = query("redirect_uri", description="Where the provider sends the 
 
 @router.post(
     "/api/v1/auth/register",
+    dependencies=LIMITED_BY_ADDRESS,
     **operation(
-        "Sign up", request=RegisterRequest, answers={201: RegisterAnswer}, errors=(400, 401, 409, 413, 422, 503),
+        "Sign up", request=RegisterRequest, answers={201: RegisterAnswer}, errors=(400, 401, 409, 413, 422, 429, 503),
         parameters=(_BOOTSTRAP_HEADER,), security="none", api=Api.NULLRUN,
     ),
 )  # fmt: skip
@@ -60,8 +62,9 @@ def register(request: Request, body: RequestBody) -> Response:
 
 @router.get(
     "/api/v1/auth/oauth/{provider}/start",
+    dependencies=LIMITED_BY_ADDRESS,
     **operation(
-        "Begin to sign in with a provider", answers={200: OAuthStartAnswer}, errors=(404, 422, 501),
+        "Begin to sign in with a provider", answers={200: OAuthStartAnswer}, errors=(404, 422, 429, 501, 503),
         parameters=(_REDIRECT_URI,), security="none", api=Api.NULLRUN,
     ),
 )  # fmt: skip
@@ -73,10 +76,11 @@ def start_oauth(provider: str, query: RequestQuery) -> Response:
 
 @router.post(
     "/api/v1/auth/oauth/register",
+    dependencies=LIMITED_BY_ADDRESS,
     **operation(
         "Sign up or in with a provider", request=OAuthRegisterRequest,
         answers={200: OAuthSessionAnswer, 201: RegisterAnswer},
-        errors=(400, 401, 403, 409, 413, 422, 501, 503), parameters=(_BOOTSTRAP_HEADER,), security="none",
+        errors=(400, 401, 403, 409, 413, 422, 429, 501, 503), parameters=(_BOOTSTRAP_HEADER,), security="none",
         api=Api.NULLRUN,
     ),
 )  # fmt: skip

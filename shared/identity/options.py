@@ -19,3 +19,4 @@ class IdentityOptions:
     token_hours: float = 24.0
     lockout_failures: int = 5
     lockout_seconds: int = 300
+    address_requests_per_minute: int = 0

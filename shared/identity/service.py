@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.identity.accounts import Accounts
+from shared.identity.addresses import Addresses
 from shared.identity.authentication import Authenticator
 from shared.identity.deletion import CleanupHook, Deletion
 from shared.identity.lockout import Lockout
@@ -24,6 +25,7 @@ class Identity:
     authenticator: Authenticator
     tokens: Tokens
     deletion: Deletion
+    addresses: Addresses
 
     @classmethod
     def build(
@@ -34,7 +36,9 @@ class Identity:
         tokens, deletion = Tokens(token_secret), Deletion()
         lockout = Lockout(token_secret, failures=options.lockout_failures, seconds=options.lockout_seconds)
         sessions = Sessions(tokens, passwords, lockout, options)
-        return cls(Accounts(passwords, deletion, options), sessions, Authenticator(tokens, sessions), tokens, deletion)
+        addresses = Addresses(token_secret, options.address_requests_per_minute)
+        accounts = Accounts(passwords, deletion, options)
+        return cls(accounts, sessions, Authenticator(tokens, sessions), tokens, deletion, addresses)
 
     def prepare(self) -> None:
         """Create what exists from the start: the default org."""

@@ -10,6 +10,7 @@ account#<id> / external#<digest>   that the person also signs in elsewhere, and 
 login#<name> / login               a user name or e-mail address and whose it is
 external#<digest> / external       somebody known to another provider, and whose account that is
 failures#<digest> / failures       failed log-ins of a name, known or not
+address#<digest> / minute#<n>      requests of an address in a minute
 org#<id> / org                     the organisation; its version moves with every change of its members
 org#<id> / member#<account>        a member, as the organisation sees it
 """
@@ -53,6 +54,11 @@ def external_sk(digest: str) -> str:
 def failures_pk(digest: str) -> str:
     """Partition key of a name's failed log-ins."""
     return f"failures#{digest}"
+
+
+def address_pk(digest: str) -> str:
+    """Partition key of the requests of an address."""
+    return f"address#{digest}"
 
 
 def revoked_sk(token_id: str) -> str:
@@ -177,6 +183,17 @@ class LoginFailures(Record):
     locked_until_ms = NumberAttribute()
 
 
+class AddressCount(Record):
+    """Requests of an address in one minute."""
+
+    class Meta(TableMeta):
+        table = "identity"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    requests = NumberAttribute()
+
+
 class RevokedSession(Record):
     """A logged-out session; gone when its token would have expired."""
 
@@ -237,6 +254,7 @@ IDENTITY_MODELS = (
     ExternalIdentity,
     ExternalLink,
     LoginFailures,
+    AddressCount,
     RevokedSession,
     OrgRecord,
     OrgMember,
