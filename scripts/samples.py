@@ -1,7 +1,8 @@
 """Writes ``events/``: one sample event per operation and trigger, as AWS sends it. ``scripts/samples.py [--check]``.
 
 HTTP events come from the OpenAPI document: its example values, behind the route of template.yaml that API Gateway would
-choose. The caller is ada, whom ``events/accounts/create_account.json`` signs up.
+choose. The caller is ada, whom ``events/accounts/create_account.json`` signs up; agents show an API key, for which you
+put one of yours. Its requests are not signed: what signs them, a deployment tells when it makes a key.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 from scripts.template import ROOT, functions, route_of, routes
+from shared.identity import DEFAULT_ORG_ID
 from shared.store.stream import ChangeRecord
 from shared.web.docs import VERSION
 from shared.web.families import every_route
@@ -23,11 +26,21 @@ from shared.web.openapi import document
 
 FOLDER = ROOT / "events"
 USERNAME, PASSWORD = "ada", "correct horse 42"
-ORG = "00000000-0000-7000-8000-000000000001"
+ORG = DEFAULT_ORG_ID
 ID = "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7"
+API_KEY = "nr_test_" + "0" * 32
 TIME_MS = 1_767_268_800_000
 HOST = "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com"
 METHODS = ("get", "put", "post", "delete", "patch")
+PARAMETERS = {
+    "key": "API_KEY",
+    "name": "http.request",
+    "org_id": ORG,
+    "provider": "github",
+    "template_id": "block-destructive-sql",
+    "token": "inv_" + "0" * 43,
+}
+"""What stands for a path's parameters; for all others an id does."""
 
 Event = dict[str, Any]
 
@@ -41,6 +54,7 @@ def events() -> dict[Path, Event]:
     return made
 
 
+@cache
 def openapi() -> dict[str, Any]:
     """The document of all families."""
     return document(every_route(), version=VERSION)
@@ -61,21 +75,30 @@ def sample_path(method: str, path: str, operation: dict[str, Any]) -> Path:
 
 def concrete(path: str) -> str:
     """The path with example values for its parameters."""
-    examples = {"key": "API_KEY", "name": "http.request"}
-    return re.sub(r"\{(\w+)\}", lambda found: quote(examples.get(found[1], ID)), path)
+    return re.sub(r"\{(\w+)\}", lambda found: quote(PARAMETERS.get(found[1], ID)), path)
 
 
 def _http_events() -> Iterator[tuple[Path, Event]]:
     schemas = openapi()["components"]["schemas"]
     for method, path, operation in operations():
         body = _example(operation, schemas)
-        headers = {"accept": "application/json"}
-        if operation["x-signalbox-security"] == "required":
-            credentials = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
-            headers["authorization"] = f"Basic {credentials}"
+        headers = {"accept": "application/json", **_credentials(operation)}
         if body is not None:
             headers["content-type"] = "application/json"
         yield sample_path(method, path, operation), http_event(method, concrete(path), headers, body)
+
+
+def _credentials(operation: dict[str, Any]) -> dict[str, str]:
+    """The header of whoever may call: ada where people may, else an agent, else nobody."""
+    match operation["x-signalbox-security"]:
+        case "required" | "any":
+            return {"authorization": _BASIC}
+        case "key":
+            return {"x-api-key": API_KEY}
+    return {}
+
+
+_BASIC = f"Basic {base64.b64encode(f'{USERNAME}:{PASSWORD}'.encode()).decode()}"
 
 
 def _unserved(keys: set[str]) -> Iterator[tuple[Path, Event]]:
@@ -100,7 +123,7 @@ def _example(operation: dict[str, Any], schemas: dict[str, Any]) -> Any:
     examples = single or schema.get("examples")
     if not examples:
         raise ValueError(f"{operation['operationId']} has no example of its request body")
-    return examples[0 if operation["x-signalbox-security"] == "required" else -1]
+    return examples[-1 if operation["x-signalbox-security"] in ("optional", "none") else 0]
 
 
 def http_event(method: str, path: str, headers: dict[str, str], body: Any = None) -> Event:
@@ -144,11 +167,12 @@ def _channels() -> dict[str, Event]:
         }  # fmt: skip
         return {"requestContext": context, "isBase64Encoded": False, **rest}
 
-    credentials = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
-    headers = {"Authorization": f"Basic {credentials}", "Host": HOST}
-    query = {"signalbox-path": "/api/v1/ws"}
+    person, agent = {"Authorization": _BASIC, "Host": HOST}, {"X-API-Key": API_KEY, "Host": HOST}
+    watching, governed = {"signalbox-path": "/api/v1/ws"}, {"signalbox-path": f"/ws/control/{ORG}"}
     return {
-        "connect": event("$connect", "CONNECT", headers=headers, queryStringParameters=query),
+        "connect": event("$connect", "CONNECT", headers=person, queryStringParameters=watching),
+        "connect_dashboard": event("$connect", "CONNECT", headers=person, queryStringParameters=governed),
+        "connect_agent": event("$connect", "CONNECT", headers=agent, queryStringParameters=governed),
         "message": event("$default", "MESSAGE", body='{"type":"ping"}'),
         "disconnect": event("$disconnect", "DISCONNECT", headers={"Host": HOST}),
     }
@@ -174,6 +198,7 @@ def _relay() -> dict[str, Event]:
     return {
         "changes": change("executions", "MODIFY", f"{ORG}#{ID}", "control"),
         "listeners": change("channels", "INSERT", f"{ORG}#execution#{ID}", "L0SM9cOFvHcCIhw="),
+        "governance": change("governance", "INSERT", f"{ORG}#events", ID),
     }
 
 
