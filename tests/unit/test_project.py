@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scripts import settings, sizes
-from shared.web.docs import VERSION
+from shared.kit.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("runtime", "lambda", "dev", "sam", "emulator", "bench")

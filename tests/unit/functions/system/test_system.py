@@ -9,8 +9,8 @@ from functions.system.app import handler
 from shared.composition import Services
 from shared.kit import clock
 from shared.kit.errors import Unavailable
+from shared.kit.version import VERSION
 from shared.push import Connections
-from shared.web.docs import VERSION
 from tests.support.apigw import call
 
 HEALTH = ["/", "/health", "/healthz", "/health/live", "/api/v1/health"]
