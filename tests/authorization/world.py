@@ -1,34 +1,28 @@
-"""A deployment with one owner of things and everybody who might want them."""
+"""A deployment with one owner of things and everybody who might want them; prepared once, and copied for each use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from shared.composition import Services
-from shared.identity.orgs import add_member, get_org, move_version
-from shared.identity.principal import Role
+from shared.composition import Services, use_services
+from shared.identity import Role
 from shared.kit import clock
+from shared.kit.settings import Settings, use_settings
 from shared.store.embedded import EmbeddedEngine
-from shared.store.transaction import Transaction
 from shared.web.app import family_app, lambda_handler
 from shared.web.families import family_routers
-from tests.support.apigw import Handler, bearer, call
-from tests.support.deployment import Person, deployment, sign_in, sign_up
+from tests.authorization.rows import AT_HOME
+from tests.authorization.things import CANARY, Hand, ended_key, keys_by_kind, owners_things
+from tests.support.apigw import Handler, bearer
+from tests.support.deployment import Person, process, sign_in, sign_up
+from tests.support.orgs import join
+from tests.support.store import Snapshot, memory_store, snapshot, stored
 from tests.support.time import HeldClock
 
-CANARY = "canary-7f3a"
-SECRET = "CANARY_KEY"
-FLOW = f"""metadata:
-  name: {CANARY}
-nodes:
-  start:
-    type: transform
-    params: {{script: "return '{CANARY}'"}}
-"""
+_ROLES: dict[str, Role] = {"viewer": "viewer", "operator": "operator", "admin": "admin", "member": "viewer"}
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -37,66 +31,76 @@ class World:
     """Callers by kind, and the ids of the owner's things by the name of the path parameter."""
 
     handler: Handler
-    headers: dict[str, dict[str, str]]
-    things: dict[str, str]
+    headers: Mapping[str, Mapping[str, str]]
+    things: Mapping[str, str]
+    home: str
+    engine: EmbeddedEngine
     services: Services
+    begun: Snapshot
 
-    def stored(self) -> str:
+    def named_by(self, kind: str) -> dict[str, str]:
+        """What a caller asks for: the owner's things, and those at home as if they were in an org of their own."""
+        return dict(self.things) | ({"org_id": self.home} if kind in AT_HOME else {})
+
+    def stored(self) -> list[object]:
         """Everything in the store, to tell whether a request changed something."""
-        engine = self.services.store
-        assert isinstance(engine, EmbeddedEngine)
-        tables = engine._make_api_call("ListTables", {})["TableNames"]
-        return repr([engine._make_api_call("Scan", {"TableName": table})["Items"] for table in tables])
+        return stored(self.engine)
+
+    @contextmanager
+    def afresh(self) -> Iterator[None]:
+        """A process that has just started over the store; whatever it writes there is undone at the end."""
+        try:
+            with process(self.engine, self.services.settings):
+                yield
+        finally:
+            use_services(self.services)
+            use_settings(self.services.settings)
+            self.begun.restore()
 
 
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
-    """A new one."""
-    with deployment(folder, token_hours=24) as services:
+    """A new one. Its time stands still: nothing in it ends by itself, however slow the machine is."""
+    with ExitStack() as stack:
+        stack.enter_context(clock.use(HeldClock(clock.now_ms())))
+        engine = stack.enter_context(memory_store())
+        services = stack.enter_context(process(engine, Settings(data=folder, token_hours=24)))
         handler = lambda_handler(family_app("everything", *family_routers().values()))
-        admin, owner = sign_up("root"), sign_up(f"{CANARY}@example.com")
-        member, viewer, stranger = sign_up("member"), sign_up("viewer"), sign_up("stranger")
-        _join(owner, member, "operator")
-        _join(owner, viewer, "viewer")
-        headers = {"none": {}, "malformed": bearer("not.a.token")} | _dead_sessions(services, owner, admin)
-        at_owners = {"x-signalbox-org": owner.org_id}
-        headers |= {"owner": owner.headers, "admin": admin.headers, "stranger": stranger.headers}
-        headers |= {"member": member.headers | at_owners, "viewer": viewer.headers | at_owners}
-        headers |= {"intruder": stranger.headers | at_owners}
-        yield World(handler, headers, _things(handler, owner), services)
+        people = {"deployment_admin": sign_up("root"), "owner": sign_up(f"{CANARY}@example.com")}
+        people |= {name: sign_up(name) for name in (*_ROLES, "stranger")}
+        owner, stranger = people["owner"], people["stranger"]
+        for name, role in _ROLES.items():
+            join(owner.org_id, people[name], role)
+        root = people["deployment_admin"]
+        Hand(handler, root.headers, root.org_id).workflow("root's")
+        things = owners_things(handler, owner, services) | {"member_id": people["member"].id}
+        headers = _headers(handler, people, things) | _dead_sessions(services, people)
+        begun = stack.enter_context(snapshot(engine))
+        yield World(handler, headers, things, stranger.org_id, engine, services, begun)
 
 
-def _join(owner: Person, who: Person, role: Role) -> None:
-    org = get_org(owner.org_id)
-    assert org is not None
-    tx = Transaction()
-    move_version(tx, org, "org")
-    add_member(tx, owner.org_id, who.id, role)
-    tx.commit()
+def _headers(handler: Handler, people: Mapping[str, Person], things: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    owner, stranger = people["owner"], people["stranger"]
+    there = {"x-signalbox-org": owner.org_id}
+    made: dict[str, Mapping[str, str]] = {"none": {}, "malformed": bearer("not.a.token")}
+    made |= {name: people[name].headers for name in ("owner", "deployment_admin", "stranger")}
+    made |= {name: people[name].headers | there for name in ("viewer", "operator", "admin")}
+    made["intruder"] = stranger.headers | there
+    keys = keys_by_kind(handler, owner, stranger, things)
+    with clock.use(HeldClock(clock.now_ms() - _DAY_MS)):
+        keys["expired_key"] = ended_key(handler, sign_in(owner.username), things["workflow_id"])
+    made |= {kind: {"x-api-key": key} for kind, key in keys.items()}
+    made["intruding_key"] = {"x-api-key": keys["intruding_key"]} | there
+    return made
 
 
-def _dead_sessions(services: Services, owner: Person, admin: Person) -> dict[str, dict[str, str]]:
-    identity = services.identity
+def _dead_sessions(services: Services, people: Mapping[str, Person]) -> dict[str, Mapping[str, str]]:
+    identity, owner = services.identity, people["owner"]
     with clock.use(HeldClock(clock.now_ms() - _DAY_MS - 1000)):
         expired = sign_in(owner.username)
     revoked = sign_in(owner.username)
     identity.sessions.logout(identity.authenticator.authenticate(f"Bearer {revoked.token}"))
     deleted = sign_up("deleted")
-    identity.accounts.delete(identity.authenticator.authenticate(f"Bearer {admin.token}"), deleted.id)
+    administrator = identity.authenticator.authenticate(f"Bearer {people['deployment_admin'].token}")
+    identity.accounts.delete(administrator, deleted.id)
     return {"expired": expired.headers, "revoked": revoked.headers, "deleted": deleted.headers}
-
-
-def _things(handler: Handler, owner: Person) -> dict[str, str]:
-    things = {"account_id": owner.id, "key": SECRET, "name": "transform"}
-    _make(handler, owner, f"/api/v1/accounts/{owner.id}/secrets", {"key": SECRET, "value": f"{CANARY}-value"})
-    flow = _make(handler, owner, "/api/v1/flows", {"name": CANARY, "description": CANARY, "definition": FLOW})
-    things["flow_id"] = flow["id"]
-    run = _make(handler, owner, f"/api/v1/flows/{flow['id']}/run", {"input": {"value": CANARY}})
-    return things | {"execution_id": run["execution_id"]}
-
-
-def _make(handler: Handler, owner: Person, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    made = call(handler, "POST", path, headers=owner.headers, json=body)
-    assert made.status == 201, made
-    found: dict[str, Any] = made.body
-    return found

@@ -14,6 +14,7 @@ from shared.composition import Services, use_services
 from shared.identity import Identity, Principal
 from shared.identity.passwords import Passwords
 from shared.kit.settings import Settings, use_settings
+from shared.store.embedded import EmbeddedEngine
 from tests.support.apigw import bearer, call
 from tests.support.store import memory_store, moto_store
 
@@ -24,20 +25,26 @@ PASSWORD = "correct horse 42"
 @contextmanager
 def deployment(folder: Path, **values: Any) -> Iterator[Services]:
     """Services over an empty store in memory; ``values`` are settings."""
-    settings = Settings(data=folder, **values)
+    with memory_store() as engine, process(engine, Settings(data=folder, **values)) as services:
+        yield services
+
+
+@contextmanager
+def process(engine: EmbeddedEngine, settings: Settings) -> Iterator[Services]:
+    """The services of a process that has just started over a store of others, which stays open after it."""
     services = Services(settings)
-    with memory_store() as engine:
-        services.__dict__["store"] = engine
-        use_settings(settings)
-        use_services(services)
-        try:
-            # Hashing is tested where it is; everywhere else it should cost nothing.
-            services.identity.sessions._passwords._hasher = cheap_passwords()._hasher
-            yield services
-        finally:
-            use_services(None)
-            use_settings(None)
-            services.close()
+    services.__dict__["store"] = engine
+    use_settings(settings)
+    use_services(services)
+    try:
+        # Hashing is tested where it is; everywhere else it should cost nothing.
+        services.identity.sessions._passwords._hasher = cheap_passwords()._hasher
+        yield services
+    finally:
+        use_services(None)
+        use_settings(None)
+        services.__dict__.pop("store", None)
+        services.close()
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
 import boto3
 import pytest
@@ -26,6 +28,32 @@ def memory_store(*models: type[Record], faults: Faults | None = None) -> Iterato
             yield engine
     finally:
         engine.close()
+
+
+class Snapshot:
+    """A store in memory as it was at one moment, to which it can return as often as one likes."""
+
+    def __init__(self, engine: EmbeddedEngine, kept: sqlite3.Connection) -> None:
+        self._storage = engine._storage
+        self._kept = kept
+        self._storage.read(lambda sql: sql.backup(self._kept))
+
+    def restore(self) -> None:
+        """Make the store what it was."""
+        self._storage.read(self._kept.backup)
+
+
+@contextmanager
+def snapshot(engine: EmbeddedEngine) -> Iterator[Snapshot]:
+    """The store as it is now."""
+    with closing(sqlite3.connect(":memory:", check_same_thread=False)) as kept:
+        yield Snapshot(engine, kept)
+
+
+def stored(engine: EmbeddedEngine) -> list[Any]:
+    """Every item, to tell whether something was changed."""
+    query = "SELECT tbl, pk, sk, body FROM items ORDER BY tbl, pk, sk"
+    return engine._storage.read(lambda sql: sql.execute(query).fetchall())
 
 
 @contextmanager

@@ -1,0 +1,72 @@
+"""How each route is asked: the ids in its path, and its body where the document's own example would not do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Template
+from typing import Any
+
+from shared.kit import json
+from shared.web.families import every_route
+from shared.web.openapi import document
+from tests.authorization.things import CANARY
+from tests.authorization.world import World
+from tests.support.apigw import Answer, call
+from tests.support.deployment import PASSWORD
+
+DOCUMENT = document(every_route(), version="test")
+OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    operation["operationId"]: (method.upper(), path, operation)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+}
+
+_CALL = {"organization_id": "$org_id", "tools": ["search"], "estimated_tokens": 1}
+_BODIES: dict[str, Any] = {
+    "login": {"username": f"{CANARY}@example.com", "password": PASSWORD},
+    "login_legacy": {"username": f"{CANARY}@example.com", "password": PASSWORD},
+    "update_account": {"name": "Changed"},
+    "verify": {},
+    "gate": _CALL,
+    "check": _CALL,
+    "execute": {"organization_id": "$org_id", "execution_id": "$governed_id", "tool": "search", "tools": ["search"]},
+    "cancel": {"execution_id": "$governed_id"},
+    "heartbeat": {"chain_id": "$chain_id"},
+    "consume": {"organization_id": "$org_id"},
+    "track": {"reservation_id": "$governed_id", "tokens": 15, "model": "gpt-4o-mini", "workflow_id": "$workflow_id"},
+    "mint_api_key": {"name": "new", "workflow_id": "$workflow_id"},
+    "mint_workflow_api_key": {"name": "new"},
+    "toggle_policy": {"policy_id": "$policy_id"},
+    "enable_template": {},
+    "accept_invite": {"name": "Bo", "password": PASSWORD},
+}
+"""Ids of the owner's things stand in them by name."""
+
+_OTHER_THINGS = {"consume": {"approval_id": "approved_id"}, "get_governed_execution": {"execution_id": "governed_id"}}
+"""Where a path parameter means another thing than its name says elsewhere."""
+
+
+def ask(where: World, name: str, kind: str, extra: Mapping[str, str] | None = None) -> Answer:
+    """Send one request; ``extra`` are further headers."""
+    method, path, operation = OPERATIONS[name]
+    things = where.named_by(kind)
+    ids = things | {parameter: things[other] for parameter, other in _OTHER_THINGS.get(name, {}).items()}
+    headers = where.headers[_key_without_scope(name) if kind == "unscoped_key" else kind]
+    body = _body(name, operation, things)
+    return call(where.handler, method, path.format(**ids), headers={**headers, **(extra or {})}, json=body)
+
+
+def _key_without_scope(name: str) -> str:
+    """No one key lacks every scope."""
+    return "unverifying_key" if name == "verify" else "unscoped_key"
+
+
+def _body(name: str, operation: dict[str, Any], things: Mapping[str, str]) -> Any:
+    content = operation.get("requestBody", {}).get("content", {})
+    if name in _BODIES:
+        return json.loads(Template(json.dumps(_BODIES[name])).substitute(things))
+    return _example(content["application/json"]["schema"]) if content else None
+
+
+def _example(schema: dict[str, Any]) -> Any:
+    return DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["examples"][0]
