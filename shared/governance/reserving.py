@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Overdraft:
-    """Money beyond a soft budget: how much of the call, how much may be used in the period and has been."""
+    """Money beyond a soft budget: how much of the call, how much may be used in the period and has been.
+
+    ``available`` is what the purse had when the amount was computed, and must have still.
+    """
 
     amount: int
     limit: int
     used: int
+    available: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class Attempt:
     def now_ms(self) -> int:
         """When the attempt is made."""
         return clock.now_ms()
+
+    @cached_property
+    def minute(self) -> int:
+        """The minute the call counts in, since the epoch."""
+        return max(self.now_ms // 60_000, self.standing.minute)
 
     @cached_property
     def execution_id(self) -> str:
@@ -76,18 +85,22 @@ class Attempt:
         """Write it all and answer. Raises ConditionFailed, labelled purse, operation, org, key, chain or overdraft."""
         answer = self.answer()
         self._transaction(json.dumps(answer), approvals).commit()
-        self.standing.available -= self.projected
+        self.standing.count(self.projected, self.minute)
         return answer
 
     def _transaction(self, answer: str, approvals: Approvals | None) -> Transaction:
         org_id = self.standing.org_id
         actions, condition = self._purse()
         tx = Transaction().update(purse_key(org_id, self.standing.workflow_id), actions, condition, label="purse")
-        fresh = Operation.pk.does_not_exist() | (Operation.created_ms <= self.now_ms - BOUND_MS)
+        # What an operation of another day still holds is given back before another takes its place.
+        over = (Operation.created_ms <= self.now_ms - BOUND_MS) & (Operation.reserved == 0)
+        fresh = Operation.pk.does_not_exist() | over
         operation = self._operation(answer)
         tx.put(operation, fresh, label="operation")
         for label, scope_id in self._funds():
-            tx.update(purse_key(org_id, scope_id), move(reserved=self.projected), room(self.projected), label=label)
+            # It pays once the workflow's purse has joined it, not before: what was reserved till then joins as well.
+            joined = Purse.since_version <= self.standing.policies.version
+            tx.update(purse_key(org_id, scope_id), move(reserved=self.projected), room(self.projected) & joined, label)
         if self.call.chain_id is not None:
             touch(tx, org_id, self.call.chain_id, self.now_ms, self.standing.policies.max_chain_ms)
         if self.overdraft is not None:
@@ -100,7 +113,6 @@ class Attempt:
 
     def _purse(self) -> tuple[list[Action], Condition]:
         standing, calls = self.standing, Purse.calls[self.key_id]
-        counting = standing.minute if standing.minute >= this_minute() else None
         # A newer set than the purse's is no harm, unless other purses pay, too: those may not have been joined yet.
         version = standing.policies.version
         proven = Purse.policy_version == version if self._funds() else Purse.policy_version <= version
@@ -110,12 +122,12 @@ class Attempt:
         if self.overdraft is None:
             condition &= room(self.projected)
         else:
-            condition &= in_period() & (Purse.available == standing.available)
+            condition &= in_period() & (Purse.available == self.overdraft.available)
         actions = move(reserved=self.projected)
-        if counting is None:
-            condition &= Purse.minute < this_minute()
-            return [*actions, Purse.minute.set(this_minute()), Purse.calls.set({self.key_id: 1})], condition
-        condition &= Purse.minute == counting
+        if self.minute > standing.minute:
+            condition &= Purse.minute < self.minute
+            return [*actions, Purse.minute.set(self.minute), Purse.calls.set({self.key_id: 1})], condition
+        condition &= Purse.minute == self.minute
         limit = rate_limit(standing.policies, self.key_id)
         if limit is not None:
             condition &= calls.does_not_exist() | (calls < limit.per_minute)

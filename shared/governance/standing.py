@@ -49,6 +49,11 @@ class Standing:
         self.state, self.seen_ms = purse.state, clock.now_ms()
         self.calls = purse.calls.attribute_values
 
+    def count(self, reserved: int, minute: int) -> None:
+        """Take over what a gate call of ours has just written."""
+        self.available -= reserved
+        self.minute = max(self.minute, minute)
+
     @property
     def is_current(self) -> bool:
         """Whether a transaction built on it may well succeed: same minute, same period."""
