@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 from scripts.template import ROOT, functions, route_of, routes
 from shared.identity import DEFAULT_ORG_ID
+from shared.kit.version import VERSION
 from shared.store.stream import ChangeRecord
-from shared.web.docs import VERSION
 from shared.web.families import every_route
 from shared.web.openapi import document
 
@@ -71,6 +71,12 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 def sample_path(method: str, path: str, operation: dict[str, Any]) -> Path:
     """Where an operation's sample is: the folder of the family API Gateway sends it to."""
     return Path(functions()[route_of(method, concrete(path)).function].family, f"{operation['operationId']}.json")
+
+
+def sample_body(method: str, path: str, operation: dict[str, Any]) -> Any:
+    """The body of an operation's sample; None without one."""
+    event = json.loads((FOLDER / sample_path(method, path, operation)).read_text(encoding="utf-8"))
+    return json.loads(event["body"]) if "body" in event else None
 
 
 def concrete(path: str) -> str:

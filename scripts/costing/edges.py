@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scripts.costing.bill import Meter
-from shared.kit import crypto
+from shared.kit import crypto, json
 from shared.kit.errors import NotFound
+from shared.outbound import HttpResponse
 
 REQUEST_S = 0.005
 """How long a store request takes here: enough that times which are written anew are other times."""
@@ -91,3 +94,34 @@ class NoHeart:
 
     def beat(self, renew: object) -> object:
         return lambda: None
+
+
+class Hosts:
+    """Other hosts: each answers the same at once."""
+
+    def request(self, method: str, url: str, **rest: Any) -> HttpResponse:
+        """A short JSON answer."""
+        return _json(url, {"key": "value"})
+
+    def checked_url(self, url: str, *, secure: bool = False) -> str:
+        """Every address is one that may be called."""
+        return url
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class GitHub(Hosts):
+    """GitHub, and somebody who signs in with it."""
+
+    def request(self, method: str, url: str, **rest: Any) -> HttpResponse:
+        """A token, the person, their addresses."""
+        if url.endswith("/access_token"):
+            return _json(url, {"access_token": "token"})
+        if url.endswith("/user"):
+            return _json(url, {"id": 42, "name": "Octo Cat"})
+        return _json(url, [{"email": "octo@example.com", "primary": True, "verified": True}])
+
+
+def _json(url: str, body: Any) -> HttpResponse:
+    return HttpResponse(200, {"Content-Type": ["application/json"]}, json.dumpb(body), url, elapsed_ms=1)

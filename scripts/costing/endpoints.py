@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,15 +82,9 @@ def measure(scene: Scene, method: str, path: str, operation: dict[str, Any]) -> 
         special.first(scene)
     names = special.places or {}
     target = re.sub(r"\{(\w+)\}", lambda found: scene.places[names.get(found[1], found[1])], path)
-    body = special.body if special.body is not None else _sample_body(method, path, operation)
+    body = special.body if special.body is not None else samples.sample_body(method, path, operation)
     needs_token = operation["x-signalbox-security"] == "required"
     bill = Bill()
     with scene.world.meter.on(bill):
         scene.world.call(method, target, body, scene.token if needs_token else "")
     return bill
-
-
-def _sample_body(method: str, path: str, operation: dict[str, Any]) -> Any:
-    sample = samples.FOLDER / samples.sample_path(method, path, operation)
-    event = json.loads(sample.read_text(encoding="utf-8"))
-    return json.loads(event["body"]) if "body" in event else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scripts import samples
-from scripts.costing import endpoints, flows, triggers
+from scripts.costing import endpoints, flows, gate, governed, triggers
 from scripts.costing.world import world
 from shared.engine.expressions.pool import WorkerPool
 
@@ -13,10 +13,13 @@ Table = dict[str, dict[str, dict[str, Any]]]
 
 
 def table() -> Table:
-    """Bills by name, in three groups: flows, endpoints, triggers."""
+    """Bills by name, in four groups: flows, gate, endpoints, triggers."""
     scripts = WorkerPool(1)
     try:
-        return {"flows": _flows(scripts), "endpoints": _endpoints(scripts), "triggers": _triggers(scripts)}
+        return {
+            "flows": _flows(scripts), "gate": _gate(scripts), "endpoints": _endpoints(scripts),
+            "triggers": _triggers(scripts),
+        }  # fmt: skip
     finally:
         scripts.close()
 
@@ -29,11 +32,19 @@ def _flows(scripts: WorkerPool) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _gate(scripts: WorkerPool) -> dict[str, dict[str, Any]]:
+    with world(scripts) as made:
+        return {name: bill.to_json() for name, bill in gate.measure(governed.governed(made)).items()}
+
+
 def _endpoints(scripts: WorkerPool) -> dict[str, dict[str, Any]]:
     found = {}
     for method, path, operation in samples.operations():
         with world(scripts) as made:
-            bill = endpoints.measure(endpoints.scene(made), method, path, operation)
+            if operation["x-signalbox-api"] == "nullrun":
+                bill = governed.measure(governed.governed(made), method, path, operation)
+            else:
+                bill = endpoints.measure(endpoints.scene(made), method, path, operation)
             found[f"{method} {path}"] = bill.to_json()
     return dict(sorted(found.items(), key=lambda row: row[0].split(" ", 1)[::-1]))
 

@@ -29,11 +29,17 @@ that only store requests move, and each of those is billed as DynamoDB bills it.
   larger ones when many run, so its share is a guide; the others are exact.
 """
 
+GATE = """A gate call that may go on is one transaction of two items: the workflow's purse and the operation. What was
+remembered is proven by its conditions, so it is read only where something has changed, and once a minute. The share of
+the relay is that of a batch with nothing else in it; agents that call much share it.
+"""
+
 
 def text(table: dict[str, Rows]) -> str:
     """The page of a table."""
     parts = [INTRODUCTION, "## Flows", "", *_flows(table["flows"]), "", "### Who of it does what", ""]
-    parts += [*_parts(table["flows"]), "", "## Endpoints", "", *_rows(table["endpoints"], "operation"), ""]
+    parts += [*_parts(table["flows"]), "", "## Governed agents", "", GATE, *_rows(table["gate"], "what"), ""]
+    parts += ["## Endpoints", "", *_rows(table["endpoints"], "operation"), ""]
     parts += ["## Everything without HTTP", "", *_rows(table["triggers"], "what"), "", "## Prices", ""]
     parts += ["| of a million | dollars | source |", "|---|--:|---|"]
     parts += [f"| {price.of} | {price.per_million:.3f} | {price.source} |" for price in prices.PRICES.values()]

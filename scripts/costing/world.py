@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from scripts import samples
 from scripts.costing.bill import Bill, Meter
-from scripts.costing.edges import REQUEST_S, Bucket, Gateway, Keys, NoHeart, StillClock
+from scripts.costing.edges import REQUEST_S, Bucket, Gateway, Hosts, Keys, NoHeart, StillClock
 from scripts.costing.machine import Machines
 from scripts.template import functions, route_of
 from shared.composition import Services, use_services
@@ -19,21 +19,11 @@ from shared.engine.expressions.pool import WorkerPool
 from shared.identity.passwords import Passwords
 from shared.kit import clock, ids
 from shared.kit.settings import Settings, use_settings
-from shared.outbound import HttpResponse
 from shared.store.embedded import EmbeddedEngine, installed
 from shared.store.models import every_model
 
 PASSWORD = samples.PASSWORD
 SEED = 2026
-
-
-class Hosts:
-    """Other hosts: each answers the same at once."""
-
-    def request(self, method: str, url: str, **rest: Any) -> HttpResponse:
-        """A short JSON answer."""
-        body = b'{"key":"value"}'
-        return HttpResponse(200, {"Content-Type": ["application/json"]}, body, url, elapsed_ms=1)
 
 
 class World:
@@ -46,22 +36,27 @@ class World:
         self._store = store
         self._relayed = 0
 
-    def call(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
-        """The JSON answer of an HTTP request. Raises ValueError when it is not a success."""
-        headers = {"accept": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+    def call(
+        self, method: str, path: str, body: Any = None, token: str = "", *, headers: Mapping[str, str] = {},
+        query: str = "", refused: int = 0,
+    ) -> Any:  # fmt: skip
+        """The JSON answer of an HTTP request. Raises ValueError unless it succeeds, or has the status ``refused``."""
+        sent = {"accept": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {}) | dict(headers)
         if body is not None:
-            headers["content-type"] = "application/json"
-        return self.send(samples.http_event(method, path, headers, body))
+            sent["content-type"] = "application/json"
+        event = samples.http_event(method, path, sent, body)
+        event["rawQueryString"] = query
+        return self.send(event, refused=refused)
 
-    def send(self, event: dict[str, Any]) -> Any:
+    def send(self, event: dict[str, Any], *, refused: int = 0) -> Any:
         """As :meth:`call`, for a ready event."""
         http = event["requestContext"]["http"]
         family = functions()[route_of(http["method"], event["rawPath"]).function].family
         self.meter.bill.http += 1
         answer = self.invoke(family, event)
-        if answer["statusCode"] >= 300:
+        if answer["statusCode"] >= 300 and answer["statusCode"] != refused:
             raise ValueError(f"{http['method']} {http['path']}: {answer['statusCode']} {answer.get('body')}")
-        is_json = "json" in answer["headers"].get("content-type", "")
+        is_json = answer["headers"].get("content-type", "").startswith("application/json")
         return json.loads(answer["body"]) if is_json and answer.get("body") else None
 
     def invoke(self, family: str, event: dict[str, Any]) -> Any:
@@ -102,8 +97,9 @@ def world(scripts: WorkerPool) -> Iterator[World]:
     for function in functions().values():
         handler(function.family)
     settings = Settings(
-        adapter="aws", data=Path("unused"), token_secret="t" * 64, open_signup=True, public_url="https://example.com"
-    )
+        adapter="aws", data=Path("unused"), token_secret="t" * 64, open_signup=True, public_url="https://example.com",
+        github_client_id="signalbox", github_client_secret="s" * 40,
+    )  # fmt: skip
     meter = Meter()
     store = EmbeddedEngine.open()
     with ExitStack() as held:

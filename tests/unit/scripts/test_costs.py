@@ -14,6 +14,9 @@ from scripts.costing import page
 from scripts.costing.bill import Bill
 from scripts.costing.measure import Table, table
 
+READ_BY_ANYBODY = ("/health/ready", "/health/startup", "/api/v1/invites/{token}")
+"""What needs the store, open to all."""
+
 
 @cache
 def counted() -> Table:
@@ -41,11 +44,32 @@ def test_every_operation_is_counted() -> None:
 def test_a_caller_costs_one_read(method: str, path: str, operation: dict[str, Any]) -> None:
     """Whoever needs a session is looked up in one request; reading what is open to all asks nothing."""
     bill = counted()["endpoints"][f"{method} {path}"]
-    if operation["x-signalbox-security"] == "required":
+    security = operation["x-signalbox-security"]
+    if security == "required":
         assert bill["store_requests"]["BatchGetItem"] >= 1
         assert "TransactGetItems" not in bill["store_requests"]
-    elif method == "GET" and path not in ("/health/ready", "/health/startup"):
+    elif security == "none" and method == "GET" and path not in READ_BY_ANYBODY:
         assert requests(bill) == 0
+
+
+def test_a_gate_call_is_one_store_request() -> None:
+    """In a function that is warm, within a minute: one transaction, whatever the policies, chains and ceilings."""
+    gate = counted()["gate"]
+    for name in ("gate, allowed", "gate, the same call again", "gate, in a chain", "gate, under the org's ceiling"):
+        assert gate[name]["store_requests"] == {"TransactWriteItems": 1}
+    assert counted()["endpoints"]["POST /api/v1/gate"]["store_requests"] == {"TransactWriteItems": 1}
+
+
+def test_what_follows_a_gate_call_is_one_read_and_one_write() -> None:
+    """Execute and track read the purse and the operation together, and write together."""
+    for name in ("execute", "track"):
+        assert counted()["gate"][name]["store_requests"] == {"BatchGetItem": 1, "TransactWriteItems": 1}
+
+
+def test_a_minute_begins_with_one_read() -> None:
+    """The first gate call of a minute looks at the purse, and writes when its key was last used."""
+    first = counted()["gate"]["gate, first call of a minute"]["store_requests"]
+    assert first == {"GetItem": 1, "TransactWriteItems": 2}
 
 
 def test_pure_nodes_are_one_append() -> None:
