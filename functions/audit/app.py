@@ -251,7 +251,7 @@ def get_export(job_id: str, principal: OrgPrincipal) -> Response:
             query("expires", description="As in the `file_url` of the export."),
             query("token", description="As in the `file_url` of the export."),
         ),
-        security="optional",
+        security="any",
         api=Api.NULLRUN,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from string import Template
 from typing import Any
 
@@ -46,14 +47,29 @@ _OTHER_THINGS = {"consume": {"approval_id": "approved_id"}, "get_governed_execut
 """Where a path parameter means another thing than its name says elsewhere."""
 
 
-def ask(where: World, name: str, kind: str, extra: Mapping[str, str] | None = None) -> Answer:
-    """Send one request; ``extra`` are further headers."""
+@dataclass(frozen=True)
+class Asked:
+    """A request's answer, and whatever the request itself said."""
+
+    answer: Answer
+    sent: str
+
+
+def ask(
+    where: World, name: str, kind: str, *, headers: Mapping[str, str] | None = None, body: Any = None,
+    query: str = "", ids: Mapping[str, str] | None = None,
+) -> Asked:  # fmt: skip
+    """Send one request; ``headers`` and ``ids`` are further ones, ``body`` is another one, and may name things."""
     method, path, operation = OPERATIONS[name]
     things = where.named_by(kind)
-    ids = things | {parameter: things[other] for parameter, other in _OTHER_THINGS.get(name, {}).items()}
-    headers = where.headers[_key_without_scope(name) if kind == "unscoped_key" else kind]
-    body = _body(name, operation, things)
-    return call(where.handler, method, path.format(**ids), headers={**headers, **(extra or {})}, json=body)
+    named = things | {parameter: things[other] for parameter, other in _OTHER_THINGS.get(name, {}).items()}
+    target = path.format(**named | dict(ids or {})) + Template(query).substitute(things)
+    who = where.headers[_key_without_scope(name) if kind == "unscoped_key" else kind]
+    sent = _body(name, operation) if body is None else body
+    sent = json.loads(Template(json.dumps(sent)).substitute(things))
+    headers = {**who, **(headers or {})}
+    answer = call(where.handler, method, target, headers=headers, json=sent)
+    return Asked(answer, f"{target} {headers} {json.dumps(sent)}")
 
 
 def _key_without_scope(name: str) -> str:
@@ -61,11 +77,11 @@ def _key_without_scope(name: str) -> str:
     return "unverifying_key" if name == "verify" else "unscoped_key"
 
 
-def _body(name: str, operation: dict[str, Any], things: Mapping[str, str]) -> Any:
+def _body(name: str, operation: dict[str, Any]) -> Any:
     content = operation.get("requestBody", {}).get("content", {})
-    if name in _BODIES:
-        return json.loads(Template(json.dumps(_BODIES[name])).substitute(things))
-    return _example(content["application/json"]["schema"]) if content else None
+    if name in _BODIES or not content:
+        return _BODIES.get(name)
+    return _example(content["application/json"]["schema"])
 
 
 def _example(schema: dict[str, Any]) -> Any:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-REFUSED = ("none", "malformed", "expired", "revoked", "deleted", "revoked_key", "expired_key")
-"""No, broken, expired, logged-out credentials; the token of an account that is gone; API keys that ended."""
+REFUSED = ("none", "malformed", "expired", "revoked", "deleted", "unknown_key", "revoked_key", "expired_key")
+"""No, broken, expired, logged-out credentials; the token of an account that is gone; API keys unknown or ended."""
 
 OUTSIDERS = ("intruder", "stranger", "deployment_admin")
 MEMBERS = ("viewer", "operator", "admin", "owner")

@@ -19,10 +19,13 @@ from tests.authorization.things import CANARY, Hand, ended_key, keys_by_kind, ow
 from tests.support.apigw import Handler, bearer
 from tests.support.deployment import Person, process, sign_in, sign_up
 from tests.support.orgs import join
-from tests.support.store import Snapshot, memory_store, snapshot, stored
+from tests.support.store import Snapshot, Stored, memory_store, snapshot, stored
 from tests.support.time import HeldClock
 
 _ROLES: dict[str, Role] = {"viewer": "viewer", "operator": "operator", "admin": "admin", "member": "viewer"}
+_ID = 32
+"""Ids, keys and tokens have so many characters or more; other words of requests are shorter."""
+
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -42,9 +45,19 @@ class World:
         """What a caller asks for: the owner's things, and those at home as if they were in an org of their own."""
         return dict(self.things) | ({"org_id": self.home} if kind in AT_HOME else {})
 
-    def stored(self) -> list[object]:
+    def stored(self) -> list[Stored]:
         """Everything in the store, to tell whether a request changed something."""
         return stored(self.engine)
+
+    def owned(self) -> list[Stored]:
+        """What is stored of the owner and its org."""
+        whose = [self.things[name].encode() for name in ("org_id", "account_id")]
+        return [row for row in self.stored() if any(name in row[1] for name in whose)]
+
+    def secrets_from(self, sent: str) -> list[str]:
+        """What an answer to this request must not have if it is not for the owner's people."""
+        ids = [value for value in self.things.values() if len(value) >= _ID and value not in sent]
+        return [CANARY, *ids]
 
     @contextmanager
     def afresh(self) -> Iterator[None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 import boto3
 import pytest
@@ -50,7 +49,11 @@ def snapshot(engine: EmbeddedEngine) -> Iterator[Snapshot]:
         yield Snapshot(engine, kept)
 
 
-def stored(engine: EmbeddedEngine) -> list[Any]:
+Stored = tuple[int, bytes, bytes, bytes]
+"""An item as it lies in the store: number of its table, partition key, sort key, body."""
+
+
+def stored(engine: EmbeddedEngine) -> list[Stored]:
     """Every item, to tell whether something was changed."""
     query = "SELECT tbl, pk, sk, body FROM items ORDER BY tbl, pk, sk"
     return engine._storage.read(lambda sql: sql.execute(query).fetchall())
