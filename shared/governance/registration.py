@@ -115,7 +115,7 @@ class Registration:
         try:
             account = accounts.register(
                 email=email_of(external.email), name=name_of(name), password=None, org_name=_org_name(name),
-                bootstrap_token=bootstrap_token, account_id=account_id, steps=steps,
+                email_verified=True, bootstrap_token=bootstrap_token, account_id=account_id, steps=steps,
             )  # fmt: skip
         except _Known as known_now:
             return sessions.begin(known_now.account_id)
@@ -143,7 +143,7 @@ class Registration:
         return _joined(self._identity.sessions.begin(record.account_id), found)
 
     def accept_new(self, token: str, *, name: str, password: str, account_id: str | None = None) -> Joined:
-        """Make an account with the invited address, which the invite has verified, and have it join the org.
+        """Make an account with the invited address and have it join the org.
 
         Raises NotFound, Gone, Unprocessable, and Conflict when the address has an account.
         """

@@ -60,6 +60,7 @@ class _Draft:
     administrator: bool = False
     home_org: str = ""
     org_name: str = ""
+    email_verified: bool = False
 
 
 Steps = Callable[[Transaction, AccountRecord], None]
@@ -136,15 +137,17 @@ class Accounts:
         return self._register(draft, taken="username", only_first=needs_token)
 
     def register(
-        self, *, email: str, name: str, password: str | None, org_name: str, bootstrap_token: str | None = None,
-        account_id: str | None = None, steps: Steps | None = None,
+        self, *, email: str, name: str, password: str | None, org_name: str, email_verified: bool = False,
+        bootstrap_token: str | None = None, account_id: str | None = None, steps: Steps | None = None,
     ) -> Account:  # fmt: skip
         """As :meth:`sign_up`, with an e-mail address, a name and a name for the org. Without a password none signs in.
 
+        ``email_verified`` is whether another provider vouches for the address.
         Raises Unauthorized where sign-up is closed, Conflict when the address is taken, InvalidRequest.
         """
         needs_token = self.require_sign_up(bootstrap_token)
-        draft = replace(self._draft(email, name, password, account_id), org_name=org_name)
+        draft = self._draft(email, name, password, account_id)
+        draft = replace(draft, org_name=org_name, email_verified=email_verified)
         return self._register(draft, taken="email", only_first=needs_token, steps=steps)
 
     def join(
@@ -243,6 +246,7 @@ class Accounts:
             wanted.name = checked_name(changes.name)
         if changes.email is not None:
             wanted.email = checked_email(changes.email)
+            wanted.email_verified = bool(record.email_verified) and wanted.email == record.email
             if fold(record.username) == fold(record.email):
                 wanted.username = wanted.email
         if changes.role is not None:
@@ -271,6 +275,7 @@ def _new_record(draft: _Draft, deployment: Deployment | None) -> AccountRecord:
         username=draft.username,
         name=draft.name,
         email=draft.email,
+        email_verified=draft.email_verified,
         password_hash=draft.password_hash,
         home_org=draft.home_org or (DEFAULT_ORG_ID if first else ids.uuid4()),
         administrator=draft.administrator or first,

@@ -1,7 +1,8 @@
 """People whom another provider vouches for: who they are there, and which account is theirs.
 
 An identity is known by its issuer and subject and belongs to one account. It is linked to an account that exists by
-its e-mail address, and only if the provider says that the address is verified.
+its e-mail address, and only if the provider says that the address is verified. Whoever registered an address that
+nobody had verified may not be who owns it: what they could sign in with ends when its owner comes.
 Source: OpenID Connect Core 1.0, 5.7; docs/rulings.md#external-sign-in.
 """
 
@@ -11,8 +12,11 @@ import contextlib
 import hashlib
 from dataclasses import dataclass
 
-from shared.identity.names import fold
+from shared.identity.names import is_same_address
 from shared.identity.rosters import account_of_name, account_record
+from shared.kit import clock
+from shared.kit.errors import Unavailable
+from shared.kit.logging import logger
 from shared.store.models.identity import (
     AccountRecord,
     ExternalIdentity,
@@ -22,6 +26,12 @@ from shared.store.models.identity import (
     external_sk,
 )
 from shared.store.transaction import ConditionFailed, Transaction, read
+
+log = logger("identity")
+
+_ATTEMPTS = 16
+_MOST_AT_ONCE = 40
+"""Links that are ended together with the password: two writes each, of the hundred that a transaction has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +53,57 @@ class External:
 def linked_account(external: External) -> str | None:
     """The account of an identity; it is linked now if an account has its verified e-mail address. None: there is none.
 
-    Raises nothing: of two sign-ins side by side both find the account.
+    Raises Unavailable; of two sign-ins side by side both find the account.
     """
-    known = read(ExternalIdentity, external_pk(external.digest), "external")
-    if known is not None and account_record(known.account_id) is not None:
-        return str(known.account_id)
-    record = account_of_name(external.email) if external.email else None
-    # A user name may look like an address without being the account's.
-    if record is None or fold(record.email) != fold(external.email):
-        return None
-    tx = Transaction()
-    still = (AccountRecord.deleting == False) & (AccountRecord.email == record.email)  # noqa: E712
-    tx.check(AccountRecord, record.pk, "account", still, "account")
-    link(tx, external, record)
-    try:
-        tx.commit()
-    except ConditionFailed:
-        # Somebody linked it, or changed the account; whoever comes next sees what is so.
-        again = read(ExternalIdentity, external_pk(external.digest), "external")
-        return None if again is None or account_record(again.account_id) is None else str(again.account_id)
-    return str(record.account_id)
+    for _ in range(_ATTEMPTS):
+        known = read(ExternalIdentity, external_pk(external.digest), "external")
+        if known is not None and account_record(known.account_id) is not None:
+            return str(known.account_id)
+        record = account_of_name(external.email) if external.email else None
+        # A user name may look like an address without being the account's.
+        if record is None or not is_same_address(record.email, external.email):
+            return None
+        tx = Transaction()
+        if record.email_verified:
+            still = (AccountRecord.deleting == False) & (AccountRecord.email == record.email)  # noqa: E712
+            tx.check(AccountRecord, record.pk, "account", still & AccountRecord.email_verified.is_in(True), "account")
+        else:
+            _hand_over(tx, record)
+        link(tx, external, record)
+        # Somebody may have linked it, or changed the account.
+        with contextlib.suppress(ConditionFailed):
+            tx.commit()
+            if not record.email_verified:
+                log.warning(
+                    "an address changed hands",
+                    extra={"account_id": record.account_id},
+                )
+            return str(record.account_id)
+    raise Unavailable("The account is being changed by others; try again")
+
+
+def _hand_over(tx: Transaction, record: AccountRecord) -> None:
+    """End the password, the sessions and the links of whoever registered an address that was never verified.
+
+    Source: docs/rulings.md#external-sign-in.
+    """
+    links = _links_of(record.account_id)
+    for row in links[_MOST_AT_ONCE:]:
+        _unlink(row, record.account_id)
+    for row in links[:_MOST_AT_ONCE]:
+        identity = ExternalIdentity(external_pk(row.digest), "external")
+        tx.delete(identity, ExternalIdentity.account_id == record.account_id, "former")
+        tx.delete(ExternalLink(row.pk, row.sk))
+    actions = [
+        AccountRecord.email_verified.set(True),
+        AccountRecord.password_hash.remove(),
+        AccountRecord.kept_session.remove(),
+        AccountRecord.epoch.set(record.epoch + 1),
+        AccountRecord.version.set(record.version + 1),
+        AccountRecord.updated_ms.set(max(clock.now_ms(), int(record.updated_ms) + 1)),
+    ]
+    unchanged = (AccountRecord.version == record.version) & (AccountRecord.deleting == False)  # noqa: E712
+    tx.update(record, actions, unchanged, "account")
 
 
 def link(tx: Transaction, external: External, record: AccountRecord) -> None:
@@ -86,10 +127,18 @@ def link(tx: Transaction, external: External, record: AccountRecord) -> None:
 
 def forget_links(account_id: str) -> None:
     """Remove what an account that goes was linked to. Harmless when repeated."""
-    pk = account_pk(account_id)
-    for row in list(ExternalLink.query(pk, ExternalLink.sk.startswith("external#"), consistent_read=True)):
-        identity = ExternalIdentity(external_pk(row.digest), "external")
-        # It may be gone, or another account's by now.
-        with contextlib.suppress(ConditionFailed):
-            Transaction().delete(identity, ExternalIdentity.account_id == account_id).commit()
-        Transaction().delete(ExternalLink(pk, row.sk)).commit()
+    for row in _links_of(account_id):
+        _unlink(row, account_id)
+
+
+def _links_of(account_id: str) -> list[ExternalLink]:
+    rows = ExternalLink.query(account_pk(account_id), ExternalLink.sk.startswith("external#"), consistent_read=True)
+    return list(rows)
+
+
+def _unlink(row: ExternalLink, account_id: str) -> None:
+    identity = ExternalIdentity(external_pk(row.digest), "external")
+    # It may be gone, or another account's by now.
+    with contextlib.suppress(ConditionFailed):
+        Transaction().delete(identity, ExternalIdentity.account_id == account_id).commit()
+    Transaction().delete(ExternalLink(row.pk, row.sk)).commit()

@@ -25,6 +25,14 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
+def is_same_address(one: str, other: str) -> bool:
+    """Whether two e-mail addresses are one person's: the case of ASCII letters does not count, everything else does.
+
+    Names that fold alike may be mailboxes of two people (Unicode TR 36, 2.10.1), and an address proves who somebody is.
+    """
+    return one == other or (one.isascii() and other.isascii() and one.lower() == other.lower())
+
+
 def checked_email(email: str) -> str:
     """The address without blanks around it. Raises InvalidRequest. It is a user name as well, so without a colon."""
     address = _login_name("email", email)

@@ -89,7 +89,10 @@ class Deployment(Record):
 
 
 class AccountRecord(Record):
-    """A person. ``epoch`` moves with the password; sessions of an older one are over, but for ``kept_session``."""
+    """A person. ``epoch`` moves with the password; sessions of an older one are over, but for ``kept_session``.
+
+    ``email_verified`` is whether another provider has vouched for the address the account has now.
+    """
 
     class Meta(TableMeta):
         table = "identity"
@@ -101,6 +104,7 @@ class AccountRecord(Record):
     username = UnicodeAttribute()
     name = UnicodeAttribute()
     email = UnicodeAttribute()
+    email_verified = BooleanAttribute(default=False)
     password_hash = UnicodeAttribute(null=True)
     home_org = UnicodeAttribute()
     administrator = BooleanAttribute()

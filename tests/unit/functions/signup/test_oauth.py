@@ -17,7 +17,7 @@ from shared.kit import clock
 from shared.store.models.identity import AccountRecord
 from shared.store.transaction import Transaction
 from tests.support.apigw import Answer, call
-from tests.support.deployment import PASSWORD, deployment, sign_in
+from tests.support.deployment import PASSWORD, deployment
 from tests.support.orgs import register
 from tests.support.providers import CLIENT, CODE, KEY_ID, Providers, address, providers
 from tests.support.standin import Reply
@@ -155,7 +155,24 @@ def test_200_links_an_account_with_the_verified_address(here: Services, outside:
     outside.claims = {"email": "other@example.com"}
     second = enter(provider)
     assert (second.status, second.body["user_id"]) == (200, ada.id)
-    assert sign_in("ada@example.com").id == ada.id
+
+
+@BOTH
+def test_who_registered_an_address_of_others_is_out(here: Services, outside: Providers, provider: str) -> None:
+    """Their password and session end when the provider vouches for its owner, who may set another password."""
+    early = register("ada@example.com")
+    outside.emails, outside.claims = [address("ada@example.com")], {"email": "ada@example.com"}
+    owner = enter(provider).body
+    login = {"email": "ada@example.com", "password": PASSWORD}
+    assert call(auth, "POST", "/api/v1/auth/login", json=login).status == 401
+    path = f"/api/v1/accounts/{early.id}"
+    assert call(accounts, "GET", path, headers=early.headers).status == 401
+    mine = {"Authorization": f"Bearer {owner['session_token']}"}
+    assert call(accounts, "PUT", path, headers=mine, json={"password": "another long one 7"}).status == 200
+    login["password"] = "another long one 7"
+    assert call(auth, "POST", "/api/v1/auth/login", json=login).status == 200
+    assert enter(provider).status == 200
+    assert call(auth, "POST", "/api/v1/auth/login", json=login).status == 200
 
 
 @BOTH
