@@ -126,11 +126,16 @@ def _decided(request: Request, body: Body, question: str) -> Response:
     }[question]  # fmt: skip
     try:
         call = read_call(body.json(), key.org_id, at_gate=question != "execute")
-        return answer(decide(api_key_of(request) or "", key, call))
+        answered = answer(decide(api_key_of(request) or "", key, call))
+    except Refused:
+        governance.touches.touch(key.org_id, key.key_id)
+        raise
     except InvalidRequest as error:
         raise Refused("INVALID_JSON", error.message, at_gate=True) from None
     except Unavailable as error:
         raise Refused("BUDGET_REDIS_UNAVAILABLE", error.message, at_gate=True) from error
+    governance.touches.touch(key.org_id, key.key_id)
+    return answered
 
 
 @router.post(

@@ -64,10 +64,12 @@ def _counted(request: Request, body: Body, count: _Count) -> Response:
     principal = principal_of(key_of(request, body.raw, scope="track"))
     event = _object(body)
     try:
-        return answer(count(principal, event))
+        answered = answer(count(principal, event))
     except KeyChanged:
         # It was rotated or revoked since this process read it.
-        return answer(count(principal_of(key_of(request, body.raw, scope="track", fresh=True)), event))
+        answered = answer(count(principal_of(key_of(request, body.raw, scope="track", fresh=True)), event))
+    services().governance.touches.touch(principal.org_id, principal.key_id)
+    return answered
 
 
 def _object(body: Body) -> dict[str, Any]:

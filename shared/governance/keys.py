@@ -21,7 +21,6 @@ from shared.governance.pages import Part, part_of
 from shared.governance.purses import purse_key
 from shared.governance.signatures import PREFIX_CHARACTERS, fingerprint, new_key, new_salt, secret_of
 from shared.governance.states import KILLED
-from shared.governance.touches import Touches
 from shared.governance.workflow_views import is_id, workflow_record
 from shared.kit import clock, ids, json
 from shared.kit.errors import Conflict, NotFound, Unavailable
@@ -86,7 +85,6 @@ class ApiKeys:
     def __init__(self, root: bytes, settings: Settings) -> None:
         self._root = root
         self._settings = settings
-        self._touches = Touches()
 
     # Looking
 
@@ -216,12 +214,6 @@ class ApiKeys:
         except ConditionFailed as failed:
             if "key" not in failed.failures:
                 raise
-
-    # Using
-
-    def touch(self, org_id: str, key_id: str) -> None:
-        """Note that a key was used; at most once a minute is written. Never fails the caller."""
-        self._touches.touch(org_id, key_id)
 
     def _read(self, org_id: str, key_id: str) -> ApiKey:
         record = read(ApiKey, keys_pk(org_id), key_id) if is_id(key_id) else None

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from shared.governance.spend import Spend
     from shared.governance.status import Statuses
     from shared.governance.sweep import GovernanceSweep
+    from shared.governance.touches import Touches
     from shared.governance.tracking import Tracking
     from shared.governance.workflows import Workflows
     from shared.identity import Departure, Identity
@@ -89,6 +90,13 @@ class Governance:
         from shared.governance.keys import ApiKeys
 
         return ApiKeys(self._root, self._settings)
+
+    @cached_property
+    def touches(self) -> Touches:
+        """When keys were last used."""
+        from shared.governance.touches import Touches
+
+        return Touches()
 
     @cached_property
     def bindings(self) -> Bindings:

@@ -12,7 +12,7 @@ from shared.governance.key_forms import NewKey
 from shared.governance.workflow_forms import Draft
 from shared.identity import DEFAULT_ORG_ID, Principal
 from shared.kit import clock, json
-from shared.store.models.governance import Purse, purse_pk
+from shared.store.models.governance import ApiKey, Purse, keys_pk, purse_pk
 from shared.store.transaction import read
 from tests.support.apigw import Answer, Handler, call
 
@@ -35,6 +35,13 @@ class Governed:
         found = read(Purse, purse_pk(self.org_id, self.workflow_id), "purse")
         assert found is not None
         return found
+
+    @property
+    def last_used_ms(self) -> int | None:
+        """When the key was last used, as its record has it."""
+        found = read(ApiKey, keys_pk(self.org_id), self.key_id)
+        assert found is not None
+        return None if found.last_used_ms is None else int(found.last_used_ms)
 
     def signed(self, body: bytes, *, at_s: int | None = None, secret: str | None = None) -> dict[str, str]:
         """The headers of a signed request, computed as the docs say and not by our own code."""

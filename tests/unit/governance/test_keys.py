@@ -11,6 +11,7 @@ from shared.governance import keys as module
 from shared.governance.authentication import KeyAuthenticator, KeyRefused, Signature
 from shared.governance.keys import ApiKeys, KeyView, MintedKey, NewKey, RotatedKey, keys_of
 from shared.governance.signatures import is_key, sign
+from shared.governance.touches import Touches
 from shared.governance.workflow_forms import Draft
 from shared.kit import json
 from shared.kit.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unprocessable
@@ -391,23 +392,23 @@ def used_ms(key_id: str) -> int | None:
 
 def test_touch(keys: ApiKeys, workflow: str, held: HeldClock) -> None:
     """The last use is kept to the minute, whichever process sees it."""
-    key_id, begun, elsewhere = mint(keys, workflow).view.id, held.now_ms(), the_keys()
+    key_id, begun, here, elsewhere = mint(keys, workflow).view.id, held.now_ms(), Touches(), Touches()
     assert used_ms(key_id) is None
-    keys.touch(ORG, key_id)
+    here.touch(ORG, key_id)
     assert used_ms(key_id) == begun
     held.advance(59)
-    keys.touch(ORG, key_id)
+    here.touch(ORG, key_id)
     elsewhere.touch(ORG, key_id)
     assert used_ms(key_id) == begun
     held.advance(1)
-    keys.touch(ORG, key_id)
+    here.touch(ORG, key_id)
     assert used_ms(key_id) == begun + 60_000
     assert listed(keys)[0].last_used_ms == begun + 60_000
 
 
 def test_touch_never_fails(keys: ApiKeys, workflow: str, held: HeldClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is not there is not made by being used, and a store that fails is only logged."""
-    keys.touch(ORG, "nope")
+    Touches().touch(ORG, "nope")
     assert keys_of(ORG) == []
     made = mint(keys, workflow).view.id
 
@@ -416,5 +417,5 @@ def test_touch_never_fails(keys: ApiKeys, workflow: str, held: HeldClock, monkey
 
     with monkeypatch.context() as patched:
         patched.setattr(Transaction, "commit", failing)
-        keys.touch(ORG, made)
+        Touches().touch(ORG, made)
     assert used_ms(made) is None

@@ -225,3 +225,17 @@ def test_nesting_has_an_end(bot: Governed) -> None:
     answer = bot.gate(handler, parent_execution_id=parent)
     assert (answer.status, answer.body["error_code"]) == (422, "WORKFLOW_DEPTH_EXCEEDED")
     assert answer.body["details"]["error_code"] == "WORKFLOW_TOO_DEEP"
+
+
+def test_the_use_of_a_key_is_noted(held: HeldClock, services: Services) -> None:
+    """Whatever the answer was; once a minute, so that most calls write nothing more."""
+    bot = govern(services, budget_cents=0)
+    bot.gate(handler, organization_id="other")
+    begun = held.now_ms()
+    assert bot.last_used_ms == begun
+    held.advance(59)
+    assert bot.gate(handler).status == 200
+    assert bot.last_used_ms == begun
+    held.advance(1)
+    assert bot.gate(handler).status == 200
+    assert bot.last_used_ms == begun + 60_000

@@ -389,3 +389,10 @@ def test_gates_reports_and_cancels_at_once_keep_the_books(bot: Governed) -> None
     assert purse.overrun == 0
     held = [row.reserved for row in Operation.scan() if row.sk == "operation"]
     assert sum(held) == purse.reserved
+
+
+def test_the_use_of_a_key_is_noted(held: HeldClock, bot: Governed) -> None:
+    """A key that only reports is in use, too."""
+    assert bot.last_used_ms is None
+    assert _track(bot, **TEN_CENTS).status == 200
+    assert bot.last_used_ms == held.now_ms()

@@ -170,5 +170,5 @@ def test_rotate_409(ada: Person, key: dict[str, Any]) -> None:
 
 def test_last_use(services: Services, ada: Person, key: dict[str, Any]) -> None:
     """It is shown once the key was used."""
-    services.governance.keys.touch(ada.org_id, key["id"])
+    services.governance.touches.touch(ada.org_id, key["id"])
     assert send("GET", org_path(ada, "/api-keys"), ada).body["api_keys"][0]["last_used_at"] is not None
