@@ -20,6 +20,8 @@ from shared.web.cors import cors_headers
 from shared.web.errors import error_response, unexpected
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_SECRETS = re.compile(r"\b(inv|nr_live|nr_test)_[A-Za-z0-9_-]+")
+"""Invites' tokens, which are parts of paths, and API keys that somebody puts there by mistake."""
 
 
 class Edge:
@@ -118,12 +120,12 @@ class _Exchange:
         await self._send(message)
 
     def _facts(self) -> dict[str, Any]:
-        # Paths hold ids and names, never secrets; queries may hold tokens and stay out.
+        # Queries may hold tokens and stay out, and so do the tokens that paths hold.
         return {
             "family": self._family,
             "request_id": self._request_id,
             "method": self._method,
-            "path": self._scope["path"],
+            "path": _SECRETS.sub(r"\1_***", self._scope["path"]),
         }
 
     def _outcome(self) -> dict[str, Any]:

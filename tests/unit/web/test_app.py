@@ -277,6 +277,16 @@ def test_each_request_is_one_line_in_the_log(handler: Handler, monkeypatch: pyte
     assert "canary" not in str(log.lines)
 
 
+@pytest.mark.parametrize("secret", ["inv_", "nr_live_", "nr_test_"])
+def test_tokens_in_paths_are_not_in_the_log(handler: Handler, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    """Who reads the log can neither accept somebody's invite nor use a key that was put into an address."""
+    log = _Log()
+    monkeypatch.setattr("shared.web.edge.logger", lambda name: log)
+    call(handler, "GET", f"/api/v1/invites/{secret}canary-1_x/accept")
+    ((_, fields),) = log.lines
+    assert fields["path"] == f"/api/v1/invites/{secret}***/accept"
+
+
 @pytest.mark.parametrize("path", ["/api/v1/runs/e-1", "/api/v1/begin"])
 def test_the_log_names_the_execution(path: str, handler: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one the path names, and the one the request began."""
