@@ -18,15 +18,24 @@ API = sorted(set(FAMILIES) - {"engine", "relay", "sweep"})
 
 DOMAINS = {
     "accounts": {"identity"},
+    "alerts": {"governance", "identity", "vault"},
+    "approvals": {"governance", "identity"},
+    "audit": {"engine", "governance", "identity"},
     "auth": {"identity"},
     "channels": {"catalog", "dialects", "engine", "governance", "identity", "push"},
-    "engine": {"catalog", "dialects", "engine", "identity", "outbound", "vault"},
+    "engine": {"catalog", "dialects", "engine", "governance", "identity", "outbound", "vault"},
     "executions": {"catalog", "dialects", "engine", "identity"},
     "flows": {"catalog", "dialects", "engine", "identity"},
+    "gate": {"governance", "identity"},
+    "orgs": {"governance", "identity"},
+    "policies": {"governance", "identity"},
     "relay": {"catalog", "dialects", "engine", "governance", "identity", "push"},
     "secrets": {"identity", "vault"},
-    "sweep": {"catalog", "dialects", "engine", "identity", "outbound", "vault"},
+    "signup": {"governance", "identity"},
+    "sweep": {"catalog", "dialects", "engine", "governance", "identity", "outbound", "push", "vault"},
     "system": {"identity"},
+    "tracking": {"governance", "identity"},
+    "workflows": {"governance", "identity"},
 }
 """The domains that a family loads when it starts; the others wait in ``shared.composition`` until they are needed."""
 
@@ -41,6 +50,21 @@ RUNNING = (
     "shared.engine.expressions.javascript", "shared.engine.expressions.pool",
 )  # fmt: skip
 """What only runs executions."""
+
+AGENTS = ("gate", "tracking")
+"""The families that agents wait for with every call they make."""
+
+NEVER_FOR_AGENTS = (
+    "argon2",
+    "cryptography",
+    "graphql",
+    "jinja2",
+    "jwt",
+    "shared.engine",
+    "shared.catalog",
+    "shared.vault",
+)
+"""What those do not load either: nothing of people's sign-in, of flows, of secrets."""
 
 # Forks one process per family, so that the frameworks are imported once. Answers {family: [module, …]}.
 PROGRAM = """
@@ -82,7 +106,7 @@ def below(family: str, *names: str) -> set[str]:
 def test_a_function_loads_the_domains_it_serves(family: str) -> None:
     """No family pays for the domains of another."""
     found = {module.split(".")[1] for module in below(family, "shared") if "." in module}
-    assert found - {"adapters", "composition", "kit", "store", "web"} == DOMAINS[family]
+    assert found - {"adapters", "assembly", "composition", "kit", "store", "web"} == DOMAINS[family]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -96,6 +120,13 @@ def test_an_api_function_cannot_run_flows(family: str) -> None:
     """Interpreter, node kinds, script engines, database drivers and HTTP clients stay out of what answers people."""
     assert below(family, *NEVER, *RUNNING) == set()
     assert below(family, "shared.engine.kinds") <= {"shared.engine.kinds", "shared.engine.kinds.base"}
+
+
+@pytest.mark.parametrize("family", AGENTS)
+def test_what_agents_wait_for_is_light(family: str) -> None:
+    """The gate and tracking load what judges calls and keeps money, and of identity no more than what a caller is."""
+    assert below(family, *NEVER_FOR_AGENTS, *NEVER) == set()
+    assert below(family, "shared.identity") == {"shared.identity", "shared.identity.principal"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
