@@ -37,21 +37,27 @@ class Org:
         self._post("/api/v1/accounts", form)
         session = self._post("/api/v1/auth/login", form)
         self._session.headers["Authorization"] = f"Bearer {session['token']}"
-        self._org = f"/api/v1/orgs/{session['organization_id']}"
-        self.control = f"{url.replace('http', 'ws', 1)}/ws/control/{session['organization_id']}"
+        self.id = str(session["organization_id"])
+        self._org = f"/api/v1/orgs/{self.id}"
+        self.control = f"{url.replace('http', 'ws', 1)}/ws/control/{self.id}"
 
     def _post(self, path: str, body: Any) -> Any:
         answer = self._session.post(f"{self._url}{path}", json=body, timeout=PATIENCE_S)
         answer.raise_for_status()
         return answer.json()
 
-    def workflow(self, name: str) -> str:
+    def workflow(self, name: str, **fields: Any) -> str:
         """A new workflow; its id."""
-        return str(self._post(f"{self._org}/workflows", {"name": name})["id"])
+        return str(self._post(f"{self._org}/workflows", {"name": name, **fields})["id"])
 
     def key(self, workflow_id: str) -> str:
         """A new key of a workflow."""
-        return str(self._post(f"{self._org}/api-keys", {"name": "bench", "workflow_id": workflow_id})["key"])
+        return self.signing_key(workflow_id)[0]
+
+    def signing_key(self, workflow_id: str) -> tuple[str, str]:
+        """A new key of a workflow, and its secret."""
+        made = self._post(f"{self._org}/api-keys", {"name": "bench", "workflow_id": workflow_id})
+        return str(made["key"]), str(made["secret_key"])
 
     def kill(self, workflow_id: str) -> tuple[float, float]:
         """Kill a workflow: when it was asked for, and when it was answered."""
