@@ -72,6 +72,12 @@ def ask(
     return Asked(answer, f"{target} {headers} {json.dumps(sent)}")
 
 
+def shows_nothing(where: World, asked: Asked) -> None:
+    """No name and no id of the owner's that the request did not have already."""
+    told = f"{asked.answer.headers} {asked.answer.raw.decode()}"
+    assert [secret for secret in where.secrets_from(asked.sent) if secret in told] == [], told
+
+
 def _key_without_scope(name: str) -> str:
     """No one key lacks every scope."""
     return "unverifying_key" if name == "verify" else "unscoped_key"

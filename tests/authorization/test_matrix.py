@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 
 import pytest
 from openapi_schema_validator import OAS31Validator
 
-from tests.authorization.asking import DOCUMENT, OPERATIONS, Asked, ask
+from tests.authorization.asking import DOCUMENT, OPERATIONS, Asked, ask, shows_nothing
 from tests.authorization.decisions import DECISIONS
 from tests.authorization.rows import KINDS, REFUSED
 from tests.authorization.things import CANARY
-from tests.authorization.world import World, world
+from tests.authorization.world import World
 from tests.support.apigw import bearer
-
-
-@pytest.fixture(scope="module")
-def where(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One for all: the refused change nothing, which is checked, and what the admitted change is undone."""
-    with world(tmp_path_factory.mktemp("world")) as made:
-        yield made
 
 
 @cache
@@ -41,12 +33,6 @@ def _check(where: World, name: str, kind: str, asked: Asked) -> None:
         validator.validate(answer.body)
     if kind not in row.shown:
         shows_nothing(where, asked)
-
-
-def shows_nothing(where: World, asked: Asked) -> None:
-    """No name and no id of the owner's that the request did not have already."""
-    told = f"{asked.answer.headers} {asked.answer.raw.decode()}"
-    assert [secret for secret in where.secrets_from(asked.sent) if secret in told] == [], told
 
 
 def test_every_cell_is_decided() -> None:
