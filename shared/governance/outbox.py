@@ -2,7 +2,8 @@
 
 A change record says where to look. What is found there is handed to each consumer; all of them may be told twice. One
 that fails keeps none of the others from hearing, and the record comes again. An event is due until it is chained and
-every consumer has heard of it, so that the sweep tells again what the relay gave up on.
+every consumer has heard of it, so that the sweep tells again what the relay gave up on; operations that were not
+handed on are due as a whole, by a mark at their org.
 
     event ──▶ control · commands · alerts ──▶ audit: chained, and due no more unless one of them failed ──▶ export
 """
@@ -14,7 +15,8 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from shared.governance.audit import Audit
+from shared.governance import backlog
+from shared.governance.audit import SKEW_MS, Audit
 from shared.governance.chain import Source
 from shared.governance.events import RELAYED_MS
 from shared.governance.exports import MOST_AT_ONCE, REQUESTED, Exports
@@ -88,6 +90,7 @@ class Outbox:
         found, failed = _read_all(wanted)
         for org_id, items in _by_org(found).items():
             failed |= self._follow(org_id, items, MOST_AT_ONCE)
+        _mark_left(failed, records)
         return [sequence for key, numbers in sequences.items() if key in failed for sequence in numbers]
 
     def _send(self, org_id: str, delivery_id: str) -> None:
@@ -116,6 +119,23 @@ class Outbox:
             update_if(event, postponed, Event.due_ms.exists())
         return True
 
+    def handle_backlog(self, org_id: str) -> bool:
+        """Make up for operations of an org that the relay could not hand on; whether there was a due mark of some.
+
+        Whoever cannot hear of them now hears of them later.
+        """
+        known = backlog.due(org_id)
+        if known is None:
+            return False
+        late = list(islice(unchained_operations(org_id, int(known.since_ms)), LEFT_BEHIND))
+        if self._follow(org_id, late, None):
+            backlog.postpone(known, RELAYED_MS)
+        elif len(late) == LEFT_BEHIND:
+            backlog.postpone(known, 0)
+        else:
+            backlog.clear(known)
+        return True
+
     def _follow(self, org_id: str, items: Sequence[Source], most: int | None) -> set[Key]:
         """Hand the items of one org to everybody; those that somebody failed on."""
         failed: set[Key] = set()
@@ -125,7 +145,7 @@ class Outbox:
                 _attempt(partial(self._control.broadcast, org_id, event), [event], failed)
             if self._commands is not None:
                 _attempt(partial(self._commands, event), [event], failed)
-        if self._alerts is not None:
+        if self._alerts is not None and items:
             _attempt(partial(self._alerts.follow, org_id, items), items, failed)
         # An export has what was chained before it, at least all that came together with it.
         asked = [event for event in events if event.action == REQUESTED]
@@ -188,6 +208,20 @@ def _by_org(items: Iterable[Source]) -> Mapping[str, list[Source]]:
     for item in items:
         orgs.setdefault(item.org_id, []).append(item)
     return orgs
+
+
+def _mark_left(failed: Iterable[Key], records: Sequence[ChangeRecord]) -> None:
+    """Have the sweep make up for operations that failed: the relay tries some times more, and then gives them up."""
+    since: dict[str, int] = {}
+    for pk in (pk for pk, sk in failed if sk == "operation"):
+        org_id = pk.partition("#")[0]
+        moments = (record.at_ms for record in records if record.keys["pk"]["S"] == pk)
+        since[org_id] = min(since.get(org_id, clock.now_ms()), *moments)
+    for org_id, moment in since.items():
+        try:
+            backlog.mark(org_id, moment - SKEW_MS)
+        except SignalboxError as error:
+            log.warning("operations are left to the relay alone", extra={"org_id": org_id, "reason": str(error)})
 
 
 def _left_behind(org_id: str, now: int) -> list[Source]:

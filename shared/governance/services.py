@@ -204,6 +204,7 @@ class Governance:
 
         return GovernanceSweep(
             {
+                "backlog": lambda org_id, pk, sk: self.outbox.handle_backlog(org_id),
                 "approval": lambda org_id, pk, sk: self.approvals.due(org_id, sk),
                 "delivery": lambda org_id, pk, sk: self.dispatch(org_id, sk),
                 "event": lambda org_id, pk, sk: self.outbox.handle_due("event", org_id, pk, sk),

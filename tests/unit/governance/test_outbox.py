@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
+from shared.governance import backlog
 from shared.governance.audit import Audit, AuditFilter
 from shared.governance.chain import Source
 from shared.governance.events import RELAYED_MS
@@ -16,9 +17,11 @@ from shared.kit.errors import Unavailable
 from shared.push import Connections, Relay
 from shared.store.blobs import FolderBlobs
 from shared.store.embedded import EmbeddedEngine, Fault
-from shared.store.models.governance import Event, events_pk
+from shared.store.models.backlog import Backlog, backlog_pk
+from shared.store.models.governance import Event, Operation, events_pk
 from shared.store.models.tracked import Tracked, tracked_pk
 from shared.store.stream import ChangeRecord
+from shared.store.transaction import read
 from tests.support.audit import ORG, OTHER_ORG, asked, event_of, happened, operation_of
 from tests.support.push import RecordingSender
 from tests.support.store import memory_store
@@ -206,6 +209,91 @@ def test_a_due_event_that_fails_again_is_due_later(world: World, held: HeldClock
     held.advance(GIVEN_UP_MS / 1000)
     assert world.outbox.handle_due("event", ORG, events_pk(ORG), event.event_id)
     assert event_of(event.event_id).due_ms is None
+
+
+# Operations the relay gives up
+
+
+def missed(world: World) -> Operation:
+    """A refused call that the relay handed to nobody, however often it tried."""
+    world.heard.failing = {"alerts"}
+    chain, operation = world.audit.append, asked("block")
+
+    def broken(org_id: str, items: Sequence[Source], *, stay_due: Collection[str] = ()) -> None:
+        raise Unavailable("not now")
+
+    world.audit.append = broken  # type: ignore[method-assign]
+    records = world.news()
+    for _ in range(2):
+        assert world.outbox.handle(records) == [record.sequence for record in records]
+    world.audit.append, world.heard.failing = chain, set()  # type: ignore[method-assign]
+    return operation
+
+
+def test_the_sweep_makes_up_for_operations(world: World, held: HeldClock) -> None:
+    """A minute later, though nothing else happens in the org; then there is no mark any more."""
+    operation = missed(world)
+    assert not world.outbox.handle_backlog(ORG)
+    held.advance(RELAYED_MS / 1000)
+    assert world.outbox.handle_backlog(ORG)
+    assert world.heard.by("alerts") == world.chained() == [operation.execution_id]
+    assert not world.outbox.handle_backlog(ORG)
+    assert read(Backlog, backlog_pk(ORG), "backlog") is None
+
+
+def test_operations_that_fail_again_come_later(world: World, held: HeldClock) -> None:
+    """Once a minute, for a day."""
+    missed(world)
+    world.heard.failing = {"alerts"}
+    later = asked()
+    for _ in range(2):
+        held.advance(RELAYED_MS / 1000)
+        operation_of(later).update([Operation.chained.remove()])
+        assert world.outbox.handle_backlog(ORG)
+        assert not world.outbox.handle_backlog(ORG)
+    held.advance(backlog.GIVEN_UP_MS / 1000)
+    operation_of(later).update([Operation.chained.remove()])
+    assert world.outbox.handle_backlog(ORG)
+    assert read(Backlog, backlog_pk(ORG), "backlog") is None
+
+
+def test_more_than_one_turn_takes_is_made_up_for_at_once(
+    world: World, held: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark is due again without delay while a turn is full."""
+    monkeypatch.setattr("shared.governance.outbox.LEFT_BEHIND", 2)
+    first = missed(world)
+    others = [asked(), asked()]
+    held.advance(RELAYED_MS / 1000)
+    while world.outbox.handle_backlog(ORG):
+        pass
+    assert sorted(world.chained()) == sorted(row.execution_id for row in (first, *others))
+
+
+def test_a_mark_that_is_set_again_meanwhile_stays(world: World, held: HeldClock) -> None:
+    """What failed while the sweep was at it is not forgotten; the mark goes back to the oldest."""
+    missed(world)
+    held.advance(RELAYED_MS / 1000)
+    known = backlog.due(ORG)
+    assert known is not None
+    backlog.mark(ORG, 5)
+    backlog.clear(known)
+    again = backlog.due(ORG)
+    assert again is not None
+    assert again.since_ms == 5
+    backlog.postpone(known, RELAYED_MS)
+    assert backlog.due(ORG) is not None
+
+
+def test_a_mark_that_cannot_be_set_fails_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The relay still tries again."""
+
+    def broken(org_id: str, since_ms: int) -> None:
+        raise Unavailable("not now")
+
+    monkeypatch.setattr("shared.governance.backlog.mark", broken)
+    missed(world)
+    assert read(Backlog, backlog_pk(ORG), "backlog") is None
 
 
 @pytest.mark.parametrize(("kind", "sk"), [("event", "unknown"), ("delivery", "")])
