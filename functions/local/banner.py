@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from shared.kit import json
 from shared.kit.settings import Settings
 
 READY = "Signalbox is ready at "
 """How the first line begins; the base URL follows it."""
 
+_FLOWS = {"username": "you@example.com", "password": "at least 8 characters"}
+_AGENTS = {"email": "you@example.com", "password": "at least 12 characters", "name": "You"}
+
 
 def banner(chosen: Settings) -> str:
     """Where everything is and how to sign up."""
     url = chosen.public_url
-    sign_up = (
-        f"curl -X POST {url}/api/v1/accounts -H 'Content-Type: application/json' \\\n"
-        """                 -d '{"username": "you@example.com", "password": "at least 8 characters"}'"""
-    )
     lines = [
         f"{READY}{url}",
-        f"  API         {url}/api/v1   (FlowRunner)",
+        f"  API         {url}/api/v1   (FlowRunner: flows; NullRun: agents)",
         f"  docs        {url}/docs     (also /redoc, /openapi.json)",
         f"  data        {chosen.data.resolve()}",
-        f"  sign up     {sign_up}",
+        f"  sign up     {_post(f'{url}/api/v1/accounts', _FLOWS)}",
         "              The first account becomes the administrator; then log in at /api/v1/auth/login.",
+        f"  for agents  {_post(f'{url}/api/v1/auth/register', _AGENTS)}",
+        f"              The answer has an API key; NullRun's SDK takes it with NULLRUN_API_URL={url}",
         "  stop        Ctrl-C",
     ]
     return "\n".join(lines)
+
+
+def _post(url: str, body: dict[str, str]) -> str:
+    return f"curl -X POST {url} -H 'Content-Type: application/json' \\\n                 -d '{json.dumps(body)}'"

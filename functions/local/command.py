@@ -45,7 +45,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="host, host:port or network that flows may call although it is private; repeatable",
     )  # fmt: skip
     parser.add_argument("--reload", action="store_true", help="restart when a source file changes")
-    parser.add_argument("--demo", action="store_true", help="register the example flows and run one, live")
+    parser.add_argument("--demo", action="store_true", help="run an example flow and govern an agent, live")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,5 @@
-"""``--demo``: registers the example flows, runs one against a built-in HTTP target and prints its journal live.
+"""``--demo``: registers the example flows, runs one against a built-in HTTP target and prints its journal live; then
+governs an agent.
 
 Everything goes through the public API, as a client of this very server.
 """
@@ -15,6 +16,7 @@ import requests
 import yaml
 from websockets.sync.client import connect
 
+from functions.local.demo_agents import AgentDemo
 from functions.local.target import Target
 from shared.kit import ids, json
 from shared.kit.logging import logger
@@ -89,6 +91,7 @@ class Demo:
         done = session.call("GET", f"/api/v1/executions/{started['execution_id']}")
         self._print(f"\n{done['status']} in {done.get('duration', 0)} ms; result:")
         self._print(json.dumps(done.get("result", done.get("error"))))
+        AgentDemo(url, self._folder, session.call, self._print).show()
         self._print(
             f"\nSigned in as {USERNAME}; its password is in {self._folder / CREDENTIALS}. Ctrl-C stops the server."
         )
@@ -130,9 +133,10 @@ class Demo:
 
 
 def _reason(answer: requests.Response) -> str:
-    """The message of an error answer; its status where there is none."""
+    """The message of an error answer of either API; its status where there is none."""
     try:
-        return str(answer.json()["error"]["message"])
+        body = answer.json()
+        return str(body["message"] if isinstance(body["error"], str) else body["error"]["message"])
     except (ValueError, LookupError, TypeError):
         return f"{answer.status_code} {answer.reason}"
 

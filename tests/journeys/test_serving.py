@@ -90,8 +90,9 @@ def test_the_command_works_from_another_folder(tmp_path: Path) -> None:
 
 
 def test_the_demo_shows_a_run(tmp_path: Path) -> None:
-    """``--demo`` registers the examples, runs one and prints its journal with the result."""
+    """``--demo`` registers the examples, runs one and prints its journal with the result; then it governs an agent."""
     with serving(tmp_path / "data", "--demo", environment={"FORCE_COLOR": "1"}) as server:
         server.wait_for("Ctrl-C stops the server")
     assert "example flows" in server.output and "completed in" in server.output
     assert "\x1b[" in server.output
+    assert "TOOL_BLOCKED" in server.output and "NULLRUN_API_KEY=nr_live_" in server.output

@@ -74,6 +74,9 @@ def test_landing_200() -> None:
     for link in ("/docs", "/redoc", "/openapi.json", "/schemas/flow.json", "/plugins"):
         assert f'href="{link}"' in page.body
         assert call(handler, "GET", link).status == 200
+    # Other functions answer these.
+    for link in ("/api/v1/capabilities", "/api/v1/plans"):
+        assert f'href="{link}"' in page.body
 
 
 @pytest.mark.parametrize("path", ["/api/v1/plugins", "/plugins"])
