@@ -30,12 +30,14 @@ from shared.governance.introspection import capabilities as spoken
 from shared.governance.introspection import verified, workflow_status
 from shared.governance.refusals import Refused
 from shared.identity.principal import Principal
-from shared.kit.errors import InvalidRequest, Unavailable, Unprocessable
+from shared.kit.errors import InvalidRequest, SignalboxError, Unavailable, Unprocessable
 from shared.kit.ids import is_uuid
+from shared.kit.logging import logger
 from shared.kit.version import VERSION
 from shared.web.answers import answer
 from shared.web.apis import Api
 from shared.web.app import family_app, lambda_handler
+from shared.web.errors import unexpected
 from shared.web.keys import api_key_of, has_session, key_of
 from shared.web.nullrun import PROTOCOL, require_protocol
 from shared.web.operation import operation
@@ -43,6 +45,7 @@ from shared.web.principals import current_principal
 from shared.web.requests import Body, RequestBody
 
 router = APIRouter(tags=["gate"])
+log = logger("gate")
 
 _Decide = Callable[[str, KnownKey, Call], dict[str, Any]]
 _REFUSALS = (400, 402, 404, 409, 413, 422, 429, 503)
@@ -63,7 +66,8 @@ async def verify(request: Request, body: RequestBody) -> Response:
 def _verify(request: Request, body: Body) -> Response:
     if api_key_of(request) is None:
         given = body.object(optional=True).get("api_key")
-        key = services().governance.authenticator.check(given if isinstance(given, str) else None, scope="verify")
+        given = given if isinstance(given, str) else None
+        key = services().governance.authenticator.check(given, scope="verify", fresh=True)
         return answer(verified(key))
     return answer(verified(key_of(request, body.raw, scope="verify", must_sign=False, fresh=True)))
 
@@ -117,9 +121,26 @@ async def check(request: Request, body: RequestBody) -> Response:
 
 
 def _decided(request: Request, body: Body, question: str) -> Response:
+    """The answer, or a refusal: whatever else went wrong, too, for the SDK takes an error without one for leave."""
     require_protocol(request)
-    scope = None if question == "check" else question
-    key = key_of(request, body.raw, scope=scope)
+    try:
+        return _judged(request, body, question)
+    except InvalidRequest as error:
+        raise Refused("INVALID_JSON", error.message, at_gate=True) from None
+    except Unavailable as error:
+        raise Refused("BUDGET_REDIS_UNAVAILABLE", error.message, at_gate=True) from error
+    except SignalboxError as error:
+        if error.status < 500:
+            raise
+        log.exception("call not judged", extra={"question": question})
+        raise Refused("INTERNAL_ERROR", error.message, at_gate=True) from error
+    except Exception as error:
+        log.exception("call not judged", extra={"question": question})
+        raise Refused("INTERNAL_ERROR", unexpected().message, at_gate=True) from error
+
+
+def _judged(request: Request, body: Body, question: str) -> Response:
+    key = key_of(request, body.raw, scope=None if question == "check" else question)
     governance = services().governance
     decide: _Decide = {
         "gate": governance.gate.decide, "execute": governance.executing.decide, "check": governance.gate.check,
@@ -130,10 +151,6 @@ def _decided(request: Request, body: Body, question: str) -> Response:
     except Refused:
         governance.touches.touch(key.org_id, key.key_id)
         raise
-    except InvalidRequest as error:
-        raise Refused("INVALID_JSON", error.message, at_gate=True) from None
-    except Unavailable as error:
-        raise Refused("BUDGET_REDIS_UNAVAILABLE", error.message, at_gate=True) from error
     governance.touches.touch(key.org_id, key.key_id)
     return answered
 

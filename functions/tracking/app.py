@@ -27,6 +27,7 @@ from shared.web.requests import Body, RequestBody
 
 router = APIRouter(tags=["tracking"])
 
+_LONGEST_TOLD = 80
 _Count = Callable[[Principal, Mapping[str, Any]], dict[str, Any]]
 
 
@@ -88,7 +89,11 @@ def _impossible_number(raw: bytes) -> str | None:
         json.loads(raw)
     except ValueError as error:
         # A syntax error is a kind of ValueError of its own; a number that cannot be is a plain one.
-        return str(error) if type(error) is ValueError else None
+        if type(error) is not ValueError:
+            return None
+        # Python's own is about whole numbers, and tells how to configure it.
+        told = str(error)
+        return told[:_LONGEST_TOLD] if told.startswith(("JSON", "the number")) else "a whole number has too many digits"
     except RecursionError:
         return None
     return None

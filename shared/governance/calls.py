@@ -16,6 +16,9 @@ from shared.kit import ids, json
 LONGEST_ID = 200
 LONGEST_TEXT = 4096
 MOST_TOOLS = 256
+LONGEST_LIST = 65536
+"""Characters of all tools together."""
+
 MOST_TOKENS = 10**9
 CHAIN_OPS = ("start", "continue", "end")
 TOOL_CLASSES = ("builtin", "mcp", "custom", "invalid")
@@ -123,6 +126,8 @@ class _Fields:
         found = [self._tool(name, item) for item in value]
         if None in found:
             raise self.bad(name, "must not contain empty names")
+        if sum(map(len, value)) > LONGEST_LIST:
+            raise self.bad(name, f"must have at most {LONGEST_LIST} characters in all")
         return tuple(dict.fromkeys(tool for tool in found if tool is not None))
 
     def count(self, name: str) -> int | None:

@@ -17,6 +17,7 @@ from shared.governance.refusals import Refused
 from shared.governance.rules import ApprovalRule
 from shared.kit import clock, ids, json
 from shared.kit.errors import Unavailable
+from shared.store.base import Record
 from shared.store.models.governance import Operation, Purse, purse_pk
 from shared.store.models.policies import Approval
 from shared.store.transaction import ConditionFailed, Transaction, read_each
@@ -32,11 +33,16 @@ class Executing:
 
     def decide(self, api_key: str, key: KnownKey, call: Call) -> dict[str, Any]:
         """The answer to a tool that may run, or that a person is to decide about. Raises Refused, KeyRefused."""
-        purse, operation = self._read(key, call)
+        purse, found = self._read(key, call)
         self._prove_key(api_key, key, purse)
         try:
+            refusal = halted(purse.state, purse.state_reason, at_gate=False)
+            if refusal is not None:
+                raise refusal
+            operation = _bound(key, call, found)
             rule, approval = self._judge(key, call, purse, operation)
         except Refused as refused:
+            refused.about(call.operation_id)
             self._gate.recorder.refused(key, call, refused, source="execute")
             raise
         if rule is not None:
@@ -44,25 +50,17 @@ class Executing:
         self._record(key, call, operation, approval)
         return _answer(call, operation, "allow", "Within policy.")
 
-    def _read(self, key: KnownKey, call: Call) -> tuple[Purse, Operation]:
-        """The workflow's purse and the operation the execution belongs to, in one request."""
+    def _read(self, key: KnownKey, call: Call) -> tuple[Purse, Record | None]:
+        """The workflow's purse and what the execution id may belong to, in one request."""
         if call.execution_id is None:
             raise Refused("INVALID_FIELD", "execution_id is required: the reservation_id that the gate answered")
         pk = pk_of_execution(key.org_id, call.execution_id)
         if pk is None:
             raise _unknown(call)
-        purse, operation = read_each(
-            (Purse, purse_pk(key.org_id, key.workflow_id), "purse"), (Operation, pk, "operation")
-        )
+        purse, found = read_each((Purse, purse_pk(key.org_id, key.workflow_id), "purse"), (Operation, pk, "operation"))
         if not isinstance(purse, Purse):
             raise Refused("WORKFLOW_INACTIVE", "The workflow of this API key has been deleted")
-        if not isinstance(operation, Operation) or operation.execution_id != call.execution_id.lower():
-            raise _unknown(call)
-        if operation.key_id != key.key_id:
-            raise Refused("EXECUTION_KEY_MISMATCH", "The execution belongs to another API key")
-        if operation.status in ("refused", "canceled") or not is_bound(operation):
-            raise _unknown(call)
-        return purse, operation
+        return purse, found
 
     def _prove_key(self, api_key: str, key: KnownKey, purse: Purse) -> None:
         version = purse.key_versions.attribute_values.get(key.key_id)
@@ -75,9 +73,6 @@ class Executing:
         self, key: KnownKey, call: Call, purse: Purse, operation: Operation
     ) -> tuple[ApprovalRule | None, Approval | None]:
         """The rule by which a person must decide first, or the approval by which one has. Raises Refused."""
-        refusal = halted(purse.state, purse.state_reason, at_gate=False)
-        if refusal is not None:
-            raise refusal
         policies = self._gate.standings.saw(purse).policies
         verdict = judge(policies, key.key_id, call, int(operation.projected), at_gate=False)
         if verdict.refusal is not None:
@@ -123,7 +118,7 @@ class Executing:
         try:
             tx.commit()
         except ConditionFailed:
-            return self._read(key, call)[1]
+            return _bound(key, call, self._read(key, call)[1])
         return operation
 
     def _record(self, key: KnownKey, call: Call, operation: Operation, approval: Approval | None) -> None:
@@ -148,6 +143,17 @@ class Executing:
             # Somebody was faster, or the approval has changed: looking again says which.
             approvals.check(operation, approval.approval_id, call.action_digest, call.names)
             raise Refused("APPROVAL_REPLAY_REJECTED", "This approval has been used") from None
+
+
+def _bound(key: KnownKey, call: Call, found: Record | None) -> Operation:
+    """What was found for an execution id, if it is that execution, the key's own, and goes on. Raises Refused."""
+    if not isinstance(found, Operation) or found.execution_id != (call.execution_id or "").lower():
+        raise _unknown(call)
+    if found.key_id != key.key_id:
+        raise Refused("EXECUTION_KEY_MISMATCH", "The execution belongs to another API key")
+    if found.status in ("refused", "canceled") or not is_bound(found):
+        raise _unknown(call)
+    return found
 
 
 def _unknown(call: Call) -> Refused:

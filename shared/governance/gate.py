@@ -18,7 +18,7 @@ from shared.governance import chains
 from shared.governance.authentication import KeyAuthenticator, KeyRefused, KnownKey
 from shared.governance.calls import Call
 from shared.governance.judging import Verdict, halted, judge
-from shared.governance.operations import find_operation
+from shared.governance.operations import find_operation, is_bound
 from shared.governance.prices import project
 from shared.governance.purses import OVERDRAFT, is_over, new_purse, read_purse, roll_over
 from shared.governance.recording import Recorder
@@ -51,7 +51,8 @@ class Gate:
     def decide(self, api_key: str, key: KnownKey, call: Call) -> dict[str, Any]:
         """The answer to a call that may go on. Raises Refused, and KeyRefused for a key revoked meanwhile."""
         if call.chain_op == "end":
-            return _end_chain(key.org_id, call)
+            # No purse is written that would prove the key.
+            return _end_chain(self.authenticator.check(api_key, fresh=True).org_id, call)
         question = _Question(self, api_key, key, call)
         for attempt in range(_ATTEMPTS):
             if attempt > 1:
@@ -77,7 +78,7 @@ class _Question:
         self._call = call
         self._advisory = advisory
         self._projected = project(call.model, call.estimated_tokens, call.max_output_tokens)
-        self._depth = self._nesting()
+        self._depth = 0
         self._overdraft: Overdraft | None = None
         self._released = False
 
@@ -87,18 +88,28 @@ class _Question:
         approvals = None if attempt.verdict.rule is None else self._gate.approvals()
         try:
             return attempt.commit(approvals)
+        except Refused as refusal:
+            # Too many wait for approval, which is nothing to tell whoever must not ask at all.
+            self._prove(self._purse())
+            raise self._recorded(refusal) from None
         except ConditionFailed as failed:
+            purse = failed.failures.get("purse")
+            if isinstance(purse, Purse):
+                self._prove(purse)
             earlier = failed.failures.get("operation")
-            if isinstance(earlier, Operation):
+            if not isinstance(earlier, Operation):
+                self._learn(attempt, failed)
+            elif is_bound(earlier):
                 return self._again(earlier)
-            self._learn(attempt, failed)
+            else:
+                _give_back(earlier)
         return None
 
     def preview(self) -> dict[str, Any]:
         """What would be answered to the first attempt."""
         purse = self._purse()
-        self._refuse_halted(purse)
-        attempt = self._attempt(self._gate.standings.saw(purse))
+        self._prove(purse)
+        attempt = self._attempt(self._saw(purse))
         limited = attempt.over_rate(purse)
         if limited is not None:
             raise limited
@@ -109,19 +120,28 @@ class _Question:
 
     # Steps
 
-    def _nesting(self) -> int:
-        if self._call.parent_execution_id is None:
-            return 0
+    def _lineage(self) -> Refused | None:
+        """What is wrong with the parent that the call names, once per call; else its depth is known."""
+        if self._call.parent_execution_id is None or self._depth:
+            return None
         parent = find_operation(self._key.org_id, self._call.parent_execution_id)
         if parent is None:
-            raise Refused("PARENT_EXECUTION_NOT_FOUND", "There is no such parent execution", at_gate=True)
+            return Refused("PARENT_EXECUTION_NOT_FOUND", "There is no such parent execution", at_gate=True)
         if parent.depth >= MOST_DEPTH:
-            raise Refused("WORKFLOW_DEPTH_EXCEEDED", f"Executions are nested more than {MOST_DEPTH} deep", at_gate=True)
-        return int(parent.depth) + 1
+            reason = f"Executions are nested more than {MOST_DEPTH} deep"
+            return Refused("WORKFLOW_DEPTH_EXCEEDED", reason, at_gate=True)
+        self._depth = int(parent.depth) + 1
+        return None
 
     def _standing(self) -> Standing:
         try:
             return self._gate.standings.get(self._key.org_id, self._key.workflow_id)
+        except NotFound:
+            raise self._gone() from None
+
+    def _saw(self, purse: Purse) -> Standing:
+        try:
+            return self._gate.standings.saw(purse)
         except NotFound:
             raise self._gone() from None
 
@@ -146,23 +166,32 @@ class _Question:
 
     def _judge(self, standing: Standing) -> Verdict:
         """The verdict of the policies. A refusal only after the purse was read, so that it is today's."""
-        verdict = judge(standing.policies, self._key.key_id, self._call, self._projected)
+        verdict = self._verdict(standing)
         if verdict.refusal is None:
             return verdict
         purse = self._purse()
-        self._refuse_halted(purse)
-        standing = self._gate.standings.saw(purse)
-        verdict = judge(standing.policies, self._key.key_id, self._call, self._projected)
+        self._prove(purse)
+        verdict = self._verdict(self._saw(purse))
         if verdict.refusal is not None:
             raise self._recorded(verdict.refusal)
         return verdict
 
-    def _refuse_halted(self, purse: Purse) -> None:
+    def _verdict(self, standing: Standing) -> Verdict:
+        refusal = self._lineage()
+        if refusal is not None:
+            return Verdict(refusal)
+        return judge(standing.policies, self._key.key_id, self._call, self._projected)
+
+    def _prove(self, purse: Purse) -> None:
+        """That the key is one of the workflow's still, and that the workflow works. Raises KeyRefused, Refused."""
+        if self._key.version and purse.key_versions.attribute_values.get(self._key.key_id) != self._key.version:
+            self._renew_key(purse)
         refusal = halted(purse.state, purse.state_reason, at_gate=True)
         if refusal is not None:
             raise self._recorded(refusal)
 
     def _recorded(self, refusal: Refused) -> Refused:
+        refusal.about(self._call.operation_id)
         if not self._advisory:
             self._gate.recorder.refused(self._key, self._call, refusal, self._projected)
         return refusal
@@ -195,16 +224,13 @@ class _Question:
                 roll_over(counted)
 
     def _learn_from(self, attempt: Attempt, purse: Purse) -> None:
-        self._refuse_halted(purse)
-        if self._key.version and purse.key_versions.attribute_values.get(self._key.key_id) != self._key.version:
-            self._renew_key(purse)
         if is_over(purse):
             roll_over(purse)
             self._gate.standings.look(self._key.org_id, self._key.workflow_id)
             return
         known = attempt.standing
         outdated = purse.policy_version > known.policies.version or int(purse.minute) != known.minute
-        self._gate.standings.saw(purse)
+        self._saw(purse)
         if outdated:
             return
         limited = attempt.over_rate(purse)
@@ -233,14 +259,15 @@ class _Question:
         if soft is None or self._call.chain_id is None:
             raise self._recorded(attempt.unaffordable(code, purse))
         counted = read_purse(purse.org_id, OVERDRAFT)
-        used = 0 if counted is None else int(counted.overdraft)
-        limit, amount = soft.max_overdraft, self._projected - max(0, int(purse.available))
-        if used + amount > limit:
+        used, available = 0 if counted is None else int(counted.overdraft), int(purse.available)
+        limit, amount = soft.limit(int(purse.cap)), self._projected - max(0, available)
+        # What settlements have overrun counts as well: the purse may lack more than was ever lent.
+        if max(used + amount, self._projected - available) > limit:
             raise self._recorded(attempt.unaffordable("BUDGET_OVERDRAFT_EXCEEDED", purse))
-        if counted is None:
+        if counted is None and not self._advisory:
             anchor_ms, org_id = int(purse.anchor_ms), purse.org_id
             put_if_absent(new_purse(org_id, OVERDRAFT, OVERDRAFT, cap=None, anchor_ms=anchor_ms, policy_version=0))
-        self._overdraft = Overdraft(amount, limit, used)
+        self._overdraft = Overdraft(amount, limit, used, available)
 
     def _release(self, *, everywhere: bool = False) -> bool:
         """Give back what expired reservations of the workflow, or the org, hold, once; whether there was any."""
@@ -266,6 +293,13 @@ class _Question:
             self._gate.approvals().check(earlier, call.approval_id, call.action_digest)
             answer |= {"decision": "allow", "explanation": "A person approved this."}
         return answer | {"idempotent_replay": True}
+
+
+def _give_back(earlier: Operation) -> None:
+    """Release what an operation of another day holds, which nobody has swept: the new one takes its place."""
+    from shared.governance.reservations import expire
+
+    expire(earlier.pk)
 
 
 def _end_chain(org_id: str, call: Call) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def workflow_status(org_id: str, workflow_id: str, asked: str) -> dict[str, Any]
 
 def _purse(org_id: str, workflow_id: str) -> Purse:
     purse = read_purse(org_id, workflow_id)
-    if purse is None:
+    # Other scopes have purses as well, under ids that somebody may ask for.
+    if purse is None or purse.scope != "workflow":
         raise NotFound("There is no such workflow")
     return purse

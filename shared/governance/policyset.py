@@ -64,6 +64,13 @@ class Soft:
     max_overdraft: int
     max_percent: int
 
+    def limit(self, cap: int) -> int:
+        """By how many micro-cents a budget of ``cap`` may be exceeded."""
+        return self.max_overdraft if self.max_percent == UNLIMITED else min(self.max_overdraft, self._share(cap))
+
+    def _share(self, cap: int) -> int:
+        return cap * self.max_percent // 100
+
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
@@ -152,7 +159,8 @@ def policy_set_of(
         org_policy=org_policy,
         key_caps={key_id: amount for key_id, (amount, _) in keys.items()},
         key_policies={key_id: policy_id for key_id, (_, policy_id) in keys.items()},
-        soft=_soft(walked),
+        # A workflow's own budget says nothing of being exceeded, so where it is the smallest it is hard.
+        soft=None if cap_policy is None and cap < UNLIMITED else _soft(walked),
         max_chain_ms=min((CHAIN_S, *_settings(walked, "max_chain_duration_seconds"))) * 1000,
         epsilon=min((micro(amount) for amount in _settings(walked, "consume_epsilon_cents")), default=MICRO),
         rules=_rules(rules, workflow_id),

@@ -65,6 +65,7 @@ CODES: Mapping[str, Code] = {
     "VALIDATION_FAILED": Code(422, "denied"),
     "INVALID_FIELD": Code(422, "infra"),
     "INVALID_JSON": Code(400, "infra"),
+    "INTERNAL_ERROR": Code(500, "infra", "This cannot be checked right now."),
     "IDEMPOTENCY_KEY_MISMATCH": Code(409, "infra"),
     "MCP_DESTRUCTIVE_BLOCKED": Code(403, "denied"),
     "LOOP_DETECTED": Code(429, "denied"),
@@ -108,3 +109,8 @@ class Refused(SignalboxError):
         if told.category == "denied":
             message = told.agent_message or f"{explanation} Do not retry it."
             self.body["agent_message"] = message.format(tool=full.get("tool", "asked for"))
+
+    def about(self, operation_id: str) -> None:
+        """Say which call it refuses, where that was not known when it was made."""
+        if self.body is not None and self.body["operation_id"] is None:
+            self.body["operation_id"] = operation_id

@@ -35,8 +35,12 @@ def is_unicode(value: Any) -> bool:
 
 
 def loads(data: str | bytes) -> Any:
-    """Parse JSON text. Raises ValueError when it is none; NaN and numbers that no double can hold are none."""
-    return _json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
+    """Parse JSON text. Raises ValueError when it is none; NaN and numbers that no double can hold are none.
+
+    Bytes are UTF-8. Python's own reading of bytes would let other encodings pass, and half of a surrogate pair.
+    """
+    text = data if isinstance(data, str) else data.decode("utf-8-sig")
+    return _json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def size(value: Any) -> int:
