@@ -147,6 +147,8 @@ def _judged(request: Request, body: Body, question: str) -> Response:
     }[question]  # fmt: skip
     try:
         call = read_call(body.json(), key.org_id, at_gate=question != "execute")
+        if question == "gate":
+            governance.allowances.require(key.org_id)
         answered = answer(decide(api_key_of(request) or "", key, call))
     except Refused:
         governance.touches.touch(key.org_id, key.key_id)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from shared.kit import clock
+
 if TYPE_CHECKING:
     from shared.governance.alerts import Alerts
     from shared.governance.aliases import Aliases
+    from shared.governance.allowances import Allowances
     from shared.governance.approvals import Approvals
     from shared.governance.audit import Audit
     from shared.governance.authentication import KeyAuthenticator
@@ -97,6 +100,24 @@ class Governance:
         from shared.governance.touches import Touches
 
         return Touches()
+
+    @cached_property
+    def allowances(self) -> Allowances:
+        """What orgs may ask of the gate beside their policies."""
+        from shared.governance.allowances import Allowances
+
+        chosen = self._settings
+        return Allowances(
+            chosen.org_requests_per_second, enforced=chosen.plan_enforcement, count=self._executions_of_period
+        )
+
+    def _executions_of_period(self, org_id: str) -> int:
+        from shared.governance.consumption import total, usage_by_day
+        from shared.governance.money import period_of
+        from shared.governance.orgsettings import org_settings
+
+        period = period_of(int(org_settings(org_id).anchor_ms), clock.now_ms())
+        return total(usage for _, usage in usage_by_day(org_id, period.start_ms, period.end_ms)).executions
 
     @cached_property
     def bindings(self) -> Bindings:

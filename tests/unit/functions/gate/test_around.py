@@ -11,7 +11,7 @@ from functions.gate.app import handler
 from shared.composition import Services
 from shared.governance.money import MICRO
 from shared.governance.policies import Policies
-from shared.kit import ids
+from shared.kit import clock, ids
 from tests.support.apigw import Answer, bearer, call
 from tests.support.deployment import deployment, sign_up
 from tests.support.governance import Governed, govern, owner
@@ -285,3 +285,19 @@ def test_a_key_has_a_budget_of_its_own(services: Services, bot: Governed) -> Non
     minted = services.governance.keys.mint(owner(), NewKey(name="other", workflow_id=bot.workflow_id))
     other = Governed(bot.org_id, bot.workflow_id, minted.view.id, minted.key, minted.secret)
     assert [bot.gate(handler).status, bot.gate(handler).status, other.gate(handler).status] == [200, 402, 200]
+
+
+def test_an_org_may_be_limited(tmp_path: Path) -> None:
+    """429 for the whole organisation where the deployment says so; checks are not counted."""
+    with deployment(tmp_path, org_requests_per_second=1) as services, clock.use(HeldClock()):
+        bot = govern(services)
+        assert bot.post(handler, "/api/v1/check", {"organization_id": "local"}).status == 200
+        assert bot.gate(handler).status == 200
+        refused = bot.gate(handler)
+        assert (refused.status, refused.body["details"]["scope"]) == (429, "organization")
+
+
+def test_a_plan_may_be_enforced(tmp_path: Path) -> None:
+    """Calls within the plan pass, counted from what was asked of the gate."""
+    with deployment(tmp_path, plan_enforcement=True) as services:
+        assert govern(services).gate(handler).status == 200
