@@ -107,8 +107,9 @@ class Refused(SignalboxError):
             "retry_after_ms": None if retry_after is None else retry_after * 1000,
         }
         if told.category == "denied":
-            message = told.agent_message or f"{explanation} Do not retry it."
-            self.body["agent_message"] = message.format(tool=full.get("tool", "asked for"))
+            # An explanation may have words of a caller's, which are no pattern.
+            known = told.agent_message.format(tool=full.get("tool", "asked for"))
+            self.body["agent_message"] = known or f"{explanation.rstrip('.')}. Do not retry it."
 
     def about(self, operation_id: str) -> None:
         """Say which call it refuses, where that was not known when it was made."""
