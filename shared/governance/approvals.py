@@ -8,7 +8,7 @@ Source: NullRun docs, Human approval and Approvals; docs/rulings.md#approvals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from pynamodb.expressions.condition import Condition
@@ -35,6 +35,9 @@ MOST_PENDING = 50
 """Approvals of an org that may wait for a decision at once."""
 
 MAX_NOTE = 2000
+MOST_LOOKED_AT = 5_000
+"""Approvals a list looks at; more may have been decided in the time they are kept."""
+
 KEPT_S = 90 * 24 * 3600
 """How long approvals are kept; the audit chain keeps what they said."""
 
@@ -87,7 +90,7 @@ class Approvals:
             "risk_level": rule.risk_level, "action_digest": record.action_digest,
             "expires_at": clock.rfc3339(int(record.expires_ms)),
         }  # fmt: skip
-        asker = actor or Actor("api_key", operation.key_id, "API key")
+        asker = actor or Actor.of_key(operation.key_id, "API key")
         add_event(tx, record.org_id, asker, _fact(record, "requested", "success", "require_approval", details))
         return record
 
@@ -122,22 +125,21 @@ class Approvals:
         self, principal: Principal, *, status: Status | None = None, history: bool | None = None, limit: int,
         cursor: str | None = None,
     ) -> Part[Approval]:  # fmt: skip
-        """Approvals, newest first. ``history`` True are those that wait no more, False those that wait."""
-        now, total, shown, more = clock.now_ms(), 0, list[Approval](), False
-        rows = Approval.query(approvals_pk(principal.org_id), scan_index_forward=False, consistent_read=True)
-        for record in rows:
+        """Approvals, newest first. ``history`` True are those that wait no more, False those that wait.
+
+        At most :data:`MOST_LOOKED_AT` are looked at from the cursor on; ``total`` counts among as many of the newest.
+        """
+        now = clock.now_ms()
+
+        def keeps(record: Approval) -> bool:
             is_now = status_of(record, now)
             wanted = status in (None, is_now) and history in (None, is_now != "PENDING")
-            if record.is_expired(now) or not wanted:
-                continue
-            total += 1
-            if cursor is not None and record.sk >= cursor:
-                continue
-            if len(shown) < limit:
-                shown.append(record)
-            else:
-                more = True
-        return Part(shown, [record.sk for record in shown], total, more)
+            return wanted and not record.is_expired(now)
+
+        newest = list(filter(keeps, _newest(principal.org_id)))
+        rest = newest if cursor is None else list(filter(keeps, _newest(principal.org_id, Approval.sk < cursor)))
+        shown = rest[:limit]
+        return Part(shown, [record.sk for record in shown], len(newest), len(rest) > len(shown))
 
     def get(self, principal: Principal, approval_id: str) -> Approval:
         """One approval. Raises NotFound."""
@@ -291,6 +293,13 @@ class Approvals:
         tx = Transaction().update(record, actions, same, LABEL)
         tx.put(_push(record, decided_ms, now), Event.pk.does_not_exist(), "event")
         return _committed(tx)
+
+
+def _newest(org_id: str, older: Condition | None = None) -> Iterator[Approval]:
+    found = Approval.query(
+        approvals_pk(org_id), older, scan_index_forward=False, limit=MOST_LOOKED_AT, consistent_read=True
+    )
+    return iter(found)
 
 
 def _asked(rule: ApprovalRule, operation: Operation, impact: Mapping[str, Any] | None) -> Approval:

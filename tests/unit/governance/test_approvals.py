@@ -614,6 +614,16 @@ def test_lists_are_newest_first_and_go_on_at_a_cursor(approvals: Approvals) -> N
     assert ([row.approval_id for row in rest.items], rest.total, rest.more) == (made[2::-1], 5, False)
 
 
+def test_a_list_looks_at_so_many_only(approvals: Approvals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long history costs no more than a short one, and all of it is reached from cursor to cursor."""
+    monkeypatch.setattr("shared.governance.approvals.MOST_LOOKED_AT", 3)
+    made = [ask(approvals)[1] for _ in range(5)]
+    first = approvals.list(owner(), limit=2)
+    assert (first.total, first.more) == (3, True)
+    rest = approvals.list(owner(), limit=3, cursor=first.keys[-1])
+    assert ([row.approval_id for row in rest.items], rest.total) == (made[2::-1], 3)
+
+
 def test_lists_by_status(approvals: Approvals, held: HeldClock) -> None:
     """By what an approval is now, written or not."""
     _, approved = decided(approvals, "approved")
