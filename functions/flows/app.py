@@ -131,9 +131,10 @@ def update_flow(flow_id: str, principal: CurrentPrincipal, body: RequestBody) ->
     **operation("Delete a flow", answers={200: FlowDeleted, 204: LEGACY}, errors=(403, 404)),
 )
 def delete_flow(flow_id: str, principal: CurrentPrincipal) -> Response:
-    """Delete a flow; its executions stay readable."""
+    """Delete a flow; its executions stay readable, and no workflow governs it any more."""
     principal.require_role("operator")
     services().catalog.delete(principal, KIND, flow_id)
+    services().governance.bindings.forget_definition(principal, flow_id)
     return done(principal, "Flow deleted successfully")
 
 

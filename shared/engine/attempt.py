@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,7 +59,8 @@ class Failure:
 class Result:
     """What came of an attempt. ``shared`` and ``removed`` are changes to the shared scope.
 
-    ``params`` are what the prep hook made, for a node that waits and must not make them again.
+    ``params`` are what the prep hook made, for a node that waits and must not make them again. ``usage`` has a row for
+    each call of a model.
     """
 
     outcome: Done | Wait | Failure
@@ -67,6 +68,7 @@ class Result:
     shared: dict[str, Any] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     params: dict[str, Any] | None = None
+    usage: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 class Attempts:
@@ -98,6 +100,11 @@ class Attempts:
 
     def _attempt(self, job: Job, work: Callable[[_Attempt], Done | Wait]) -> Result:
         attempt = _Attempt(job, self._registry, self._services, self._stopping)
+        result = self._outcome(job, attempt, work)
+        result.usage = [job.redact(row) for row in attempt.usage]
+        return result
+
+    def _outcome(self, job: Job, attempt: _Attempt, work: Callable[[_Attempt], Done | Wait]) -> Result:
         try:
             return attempt.result(work(attempt))
         except NodeFailed as failed:
@@ -125,6 +132,7 @@ class _Attempt:
         self._scope = job.scope
         self._before = job.scope.shared
         self._logs: list[Fact] = []
+        self.usage: list[Mapping[str, Any]] = []
         self._keep: dict[str, Any] | None = None
 
     def outcome(self) -> Done | Wait:
@@ -169,7 +177,7 @@ class _Attempt:
         call = Call(
             node=job.node, params=params, input=job.input, scope=self._scope, execution=job.execution,
             attempt=job.attempt, idempotency_key=job.idempotency_key, services=self._services, log=self._log,
-            stopping=self._stopping,
+            used=self.usage.append, stopping=self._stopping,
         )  # fmt: skip
         outcome = kind.run(call) if job.answer is None else kind.resume(call, job.answer)
         if isinstance(outcome, Done) and outcome.shared is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from shared.engine.attempt import Failure
@@ -20,8 +20,22 @@ DEEPEST = 64
 """Forks and batches may be nested so deep; a branch that leads back to its own fork would nest without end."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """Governance held the effect of this key when the wake counter was this."""
+
+    key: str
+    wake: int
+    decision: Decision
+
+    def lasts(self) -> bool:
+        """Whether the time has yet to come at which it is asked about again."""
+        until = self.decision.until_ms
+        return until is None or until > clock.now_ms()
+
+
 class Beginning:
-    """Starts what can start. ``held`` is why governance kept an effect from starting at the last look, if it did."""
+    """Starts what can start. ``held`` is why governance keeps effects from starting, if it does."""
 
     def __init__(self, turn: Turn, settling: Settling, children: Children) -> None:
         self._turn = turn
@@ -29,7 +43,17 @@ class Beginning:
         self._children = children
         self._state = turn.state
         self._journal = turn.journal
-        self.held: Decision | None = None
+        self._held: dict[int, _Hold] = {}
+
+    @property
+    def held(self) -> Decision | None:
+        """All that was held at the last look, in one: paused if anything is, until the first moment."""
+        held = [hold.decision for hold in self._held.values()]
+        if not held:
+            return None
+        moments = [decision.until_ms for decision in held if decision.until_ms is not None]
+        paused = any(decision.status == "paused" for decision in held)
+        return Decision("hold", until_ms=min(moments, default=None), status="paused" if paused else "waiting")
 
     def begin(self) -> bool:
         """Start every token that is ready; False when nothing could start."""
@@ -38,7 +62,6 @@ class Beginning:
         ready = list(islice((token for token in tokens if token.status == "ready" and not token.part), room))
         ready += self._elements(room - len(ready))
         begun, effects, visits = False, [], self._state.visits
-        self.held = None
         for token in ready:
             if not token.visit:
                 visits += 1
@@ -129,30 +152,56 @@ class Beginning:
 
     def _begin_effects(self, tokens: list[Token]) -> bool:
         """Journal the start of effects, then start them; nothing starts when a command or signal came between."""
-        refused = False
-        allowed: list[Token] = []
-        for token in tokens:
-            decision = self._turn.governance.before(self._turn.effect(token))
-            if decision.verdict == "hold":
-                # Elements of a batch start in order, so what comes after it waits too.
-                self._hold(token, decision)
-                break
-            if decision.verdict == "allow":
-                allowed.append(token)
-            elif not self._is_gone(token):
-                refused = True
-                self._refuse(token, decision.reason)
-        allowed = [token for token in allowed if not self._is_gone(token)]
-        if allowed and self._journal.commit(self._starts(allowed)):
+        allowed, refused = self._judge(tokens)
+        if allowed:
+            if not self._journal.commit(self._starts(allowed)):
+                return True
             for token in allowed:
                 self._launch_effect(self._state.tokens[token.id])
-        return refused or bool(allowed)
+        for token, reason in refused:
+            # The failure of another one may have taken it along.
+            if not self._is_gone(token):
+                self._refuse(token, reason)
+        return bool(allowed or refused)
+
+    def _judge(self, tokens: list[Token]) -> tuple[list[Token], list[tuple[Token, str]]]:
+        """What governance allows, and what it refuses and why.
+
+        Elements of a batch start in order, so one that comes after a held or refused one waits for it.
+        """
+        allowed: list[Token] = []
+        refused: list[tuple[Token, str]] = []
+        behind: dict[int | None, Decision] = {}
+        before, self._held = self._held, {}
+        for token in tokens:
+            first = behind.get(token.group) if token.is_item else None
+            if self._is_gone(token) or (first is not None and not first.alone):
+                continue
+            decision = self._decision(token, before.get(token.id))
+            if decision.verdict == "hold":
+                self._hold(token, decision)
+            elif first is None and decision.verdict == "allow":
+                allowed.append(token)
+            elif first is None:
+                refused.append((token, decision.reason))
+            if decision.verdict != "allow":
+                behind.setdefault(token.group, decision)
+        return allowed, refused
+
+    def _decision(self, token: Token, known: _Hold | None) -> Decision:
+        """What governance says. About what it held it is asked again after a wake-up, and when the time has come."""
+        effect, wake = self._turn.effect(token), self._journal.wake
+        if known is not None and (known.key, known.wake) == (effect.key, wake) and known.lasts():
+            return known.decision
+        return self._turn.governance.before(effect)
 
     def _hold(self, token: Token, decision: Decision) -> None:
-        self.held = decision
-        if decision.reason:
+        self._held[token.id] = _Hold(self._turn.effect(token).key, self._journal.wake, decision)
+        why = decision.reason.partition(":")[0]
+        if why and self._state.held.get(str(token.id)) != why:
             about = {"node": token.node, "kind": self._turn.kind(token.node)}
             self._journal.note("log", level="info", message=decision.reason, **about)
+            self._journal.note("node_held", token=token.id, **about, why=why)
             self._journal.mark()
 
     def _refuse(self, token: Token, reason: str) -> None:

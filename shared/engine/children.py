@@ -180,7 +180,7 @@ class Children:
             fact: Fact = {"type": "children_dropped", "at": clock.now_ms(), "slots": slots}
             self._journal.take(fact, {slot: self._drop(slot) for slot in slots})
         else:
-            self._tell([str(token.wait) for token in told], "pause" if state.paused else "")
+            self._tell([str(token.wait) for token in told], self._journal.command)
             self._journal.note("children_told", paused=state.paused)
         self._journal.mark()
         return True

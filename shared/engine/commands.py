@@ -1,4 +1,7 @@
-"""What an execution is told from outside its lease: cancel, pause, resume; and the wake-up after each write.
+"""What an execution is told from outside its lease: cancel, pause, hold, resume; and the wake-up after each write.
+
+A hold is a pause of whoever governs the execution. It never takes the place of a pause, so that whoever ends it ends
+nothing that its own people asked for; their commands take its place.
 
 A command of a parent is passed on to its open children. The parent's own transaction comes first: no append of its
 holder, and so no further child, gets past it. A child takes a pause or resume only while its parent's command is still
@@ -18,11 +21,11 @@ from shared.store.transaction import ConditionFailed, Transaction
 
 TAKES_COMMANDS = (Control.live == True) & (Control.command != "cancel")  # noqa: E712 - a condition on the item
 
-_STATUS = {"cancel": "canceled", "pause": "paused", "": "running"}
+_STATUS = {"cancel": "canceled", "pause": "paused", "hold": "paused", "": "running"}
 
 
 class Commands:
-    """Writes commands. One is ``cancel``, ``pause`` or the empty text, which resumes."""
+    """Writes commands. One is ``cancel``, ``pause``, ``hold`` or the empty text, which resumes."""
 
     def __init__(self, repository: ExecutionRepository, driver: Driver) -> None:
         self._repository = repository
@@ -47,6 +50,31 @@ class Commands:
         told = self.wake(org_id, execution_id)
         if told is not None and told.has_children:
             self.pass_on(org_id, execution_id, command)
+
+    def hold(self, org_id: str, execution_id: str) -> None:
+        """Hold an execution and its children unless they are paused; raises ConditionFailed when it has ended."""
+        self._replace(org_id, execution_id, "", "hold")
+
+    def release(self, org_id: str, execution_id: str) -> None:
+        """End a hold, and have what else is held looked at again; raises ConditionFailed when it has ended."""
+        if not self._replace(org_id, execution_id, "hold", ""):
+            self.nudge(org_id, execution_id)
+
+    def _replace(self, org_id: str, execution_id: str, before: str, command: str) -> bool:
+        """Put one command in the place of another; False where another one counts. Raises ConditionFailed."""
+        tx = Transaction()
+        _add(tx, execution_pk(org_id, execution_id), command, TAKES_COMMANDS & (Control.command == before))
+        try:
+            tx.commit()
+        except ConditionFailed as failed:
+            control = failed.failures.get("control")
+            if isinstance(control, Control) and control.live and control.command != "cancel":
+                return False
+            raise
+        told = self.wake(org_id, execution_id)
+        if told is not None and told.has_children:
+            self.pass_on(org_id, execution_id, command)
+        return True
 
     def nudge(self, org_id: str, execution_id: str) -> None:
         """Have an execution and its children look again at what is held; raises ConditionFailed when it has ended."""

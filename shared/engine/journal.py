@@ -37,6 +37,9 @@ _LONGEST_ERROR = 4_000
 _RELEASE = [Control.lease.remove(), Control.lease_until.remove(), Control.lease_boot.remove()]
 _STARTS = ("node_started", "node_resumed")
 
+PAUSES = ("pause", "hold")
+"""Commands that let nothing start."""
+
 Write = Callable[[Transaction], object]
 """Adds an item to a transaction."""
 
@@ -153,8 +156,9 @@ class Journal:
         self._absorb()
 
     def _absorb(self) -> None:
-        if self.command in ("pause", "") and self._state.paused != (self.command == "pause"):
-            self.note("command", command=self.command or "resume")
+        paused = self.command in PAUSES
+        if self.command != "cancel" and self._state.paused != paused:
+            self.note("command", command="pause" if paused else "resume")
         for sk, text, fact in self._repository.inbox(self.pk):
             if sk not in self._seen:
                 self._seen.add(sk)

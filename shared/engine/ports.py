@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -60,13 +60,15 @@ class Decision:
     """Whether an effect may start now: *allow*, *refuse* with a reason, or *hold*.
 
     What is held is asked about again when the execution is woken or at ``until_ms``; meanwhile it is shown as
-    ``status``. A ``reason`` to hold is logged.
+    ``status``. A ``reason`` to hold is logged, once for what comes before its colon. Other elements of a batch wait for
+    a held one; where it is held ``alone`` they are asked about all the same.
     """
 
     verdict: Literal["allow", "hold", "refuse"] = "allow"
     reason: str = ""
     until_ms: int | None = None
     status: Literal["paused", "waiting"] = "waiting"
+    alone: bool = False
 
 
 class Governance(Protocol):
@@ -74,7 +76,8 @@ class Governance(Protocol):
 
     def before(self, effect: Effect) -> Decision: ...
 
-    def after(self, effect: Effect, usage: Mapping[str, Any] | None, *, failed: bool) -> None: ...
+    def after(self, effect: Effect, usage: Sequence[Mapping[str, Any]], *, failed: bool) -> None:
+        """``usage`` has a row for each call of a model, also of an attempt that failed or waits."""
 
 
 class AllowEverything:
@@ -83,7 +86,7 @@ class AllowEverything:
     def before(self, effect: Effect) -> Decision:
         return Decision()
 
-    def after(self, effect: Effect, usage: Mapping[str, Any] | None, *, failed: bool) -> None:
+    def after(self, effect: Effect, usage: Sequence[Mapping[str, Any]], *, failed: bool) -> None:
         return
 
 

@@ -43,6 +43,7 @@ def _node_started(state: State, fact: Fact, program: Program) -> None:
         group.begun += 1
         group.live += 1
     token = state.tokens[fact["token"]]
+    state.held.pop(str(token.id), None)
     token.status, token.visit, token.attempt = "running", fact["visit"], fact["attempt"]
     token.due_ms = None
     state.visits = max(state.visits, fact["visit"])
@@ -50,7 +51,12 @@ def _node_started(state: State, fact: Fact, program: Program) -> None:
 
 def _node_resumed(state: State, fact: Fact, program: Program) -> None:
     token = state.tokens[fact["token"]]
+    state.held.pop(str(token.id), None)
     token.status, token.attempt = "running", fact["attempt"]
+
+
+def _node_held(state: State, fact: Fact, program: Program) -> None:
+    state.held[str(fact["token"])] = fact["why"]
 
 
 def _node_finished(state: State, fact: Fact, program: Program) -> None:
@@ -210,6 +216,7 @@ REDUCERS: dict[str, Callable[[State, Fact, Program], None]] = {
     "started": _started,
     "node_started": _node_started,
     "node_resumed": _node_resumed,
+    "node_held": _node_held,
     "node_finished": _node_finished,
     "node_failed": _node_failed,
     "edge_taken": _edge_taken,

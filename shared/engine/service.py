@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from shared.engine.commands import TAKES_COMMANDS, Commands
@@ -186,13 +186,22 @@ class Engine:
         """Go on after :meth:`pause`. Raises NotFound, Conflict."""
         self._command(principal, execution_id, "")
 
+    def hold(self, principal: Principal, execution_id: str) -> None:
+        """As :meth:`pause`, on behalf of what governs the execution: only :meth:`release` or its people end it.
+
+        One that is paused stays just that. Raises NotFound, Conflict.
+        """
+        self._tell(principal, execution_id, self._commands.hold)
+
+    def release(self, principal: Principal, execution_id: str) -> None:
+        """End a :meth:`hold`, and have what governance holds asked about again; a pause stays. Raises NotFound,
+        Conflict.
+        """
+        self._tell(principal, execution_id, self._commands.release)
+
     def nudge(self, principal: Principal, execution_id: str) -> None:
         """Have an execution that governance holds, and its children, ask again. Raises NotFound, Conflict."""
-        row = self._summary(self._pk(principal, execution_id))
-        try:
-            self._commands.nudge(principal.org_id, row.execution_id)
-        except ConditionFailed as failed:
-            raise Conflict(_ENDED) from failed
+        self._tell(principal, execution_id, self._commands.nudge)
 
     def live(self, principal: Principal, definition_id: str) -> Sequence[str]:
         """Ids of the live executions of a definition, oldest first."""
@@ -201,9 +210,12 @@ class Engine:
         return [row.execution_id for row in rows]
 
     def _command(self, principal: Principal, execution_id: str, command: str) -> None:
+        self._tell(principal, execution_id, lambda org_id, found: self._commands.give(org_id, found, command))
+
+    def _tell(self, principal: Principal, execution_id: str, tell: Callable[[str, str], None]) -> None:
         row = self._summary(self._pk(principal, execution_id))
         try:
-            self._commands.give(principal.org_id, row.execution_id, command)
+            tell(principal.org_id, row.execution_id)
         except ConditionFailed as failed:
             raise Conflict(_ENDED) from failed
 

@@ -25,7 +25,8 @@ class State:
 
     ``part`` says what a child does for its parent, and which keys of the shared scope it changed and removed. Of the
     children below, ``orphans`` are slots of those nobody needs any more but that have not been stopped, and
-    ``children_paused`` is the pause they were last told of.
+    ``children_paused`` is the pause they were last told of. ``held`` is why governance kept the effects of tokens from
+    starting, as far as it was logged, by token id.
     """
 
     shared: dict[str, Any] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class State:
     part: dict[str, Any] | None = None
     orphans: list[str] = field(default_factory=list)
     children_paused: bool = False
+    held: dict[str, str] = field(default_factory=dict)
 
     def apply(self, fact: Fact, program: Program) -> None:
         """Fold one fact in. Facts that only inform (logs) change nothing."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.engine.attempt import Attempts, Failure, Job, Result
 from shared.engine.journal import Journal
-from shared.engine.kinds.base import Answer, Done, ExecutionFacts, Wait
+from shared.engine.kinds.base import Answer, ExecutionFacts
 from shared.engine.ports import Driver, Effect, Governance, Workers
 from shared.engine.program import Node, Program
 from shared.engine.repository import ExecutionRepository
@@ -116,9 +116,7 @@ class Turn:
         """Attempt an effect, and tell governance what it used."""
         effect = self.effect(token)
         result = self.attempts.run(job)
-        if not isinstance(result.outcome, Wait):
-            usage = result.outcome.usage if isinstance(result.outcome, Done) else None
-            self.governance.after(effect, usage, failed=isinstance(result.outcome, Failure))
+        self.governance.after(effect, result.usage, failed=isinstance(result.outcome, Failure))
         return result
 
     def launch(self, token: Token, work: Callable[[], Result]) -> None:

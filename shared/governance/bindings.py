@@ -66,13 +66,19 @@ class Bindings:
         self._remove(principal, self.get(principal, workflow_id, definition_id))
 
     def remove_all_of_workflow(self, principal: Principal, workflow_id: str) -> None:
-        """Have the workflow govern nothing."""
+        """Have a workflow that is being deleted govern nothing: what it governed ends."""
         for binding in self._of(principal.org_id, workflow_id):
-            self._remove(principal, binding)
+            self._remove(principal, binding, workflow_deleted=True)
 
-    def _remove(self, principal: Principal, binding: Binding) -> None:
+    def forget_definition(self, principal: Principal, definition_id: str) -> None:
+        """Have no workflow govern a definition that was deleted."""
+        binding = self._read(principal.org_id, definition_id)
+        if binding is not None:
+            self._remove(principal, binding, definition_deleted=True)
+
+    def _remove(self, principal: Principal, binding: Binding, **why: bool) -> None:
         tx = Transaction().delete(binding, Binding.workflow_id == binding.workflow_id, "binding")
-        fact = _fact("workflow.unbound", binding.workflow_id, binding.definition_id)
+        fact = _fact("workflow.unbound", binding.workflow_id, binding.definition_id, **why)
         add_event(tx, principal.org_id, Actor.of(principal), fact)
         try:
             tx.commit()
@@ -88,6 +94,6 @@ class Bindings:
         return read(Binding, bindings_pk(org_id), definition_id) if is_id(definition_id) else None
 
 
-def _fact(action: str, workflow_id: str, definition_id: str) -> Fact:
-    details = {"definition_id": definition_id}
+def _fact(action: str, workflow_id: str, definition_id: str, **why: bool) -> Fact:
+    details = {"definition_id": definition_id, **why}
     return Fact(action, ("workflow", workflow_id), workflow_id=workflow_id, details=details)

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from shared.governance.events import SYSTEM, Actor
 from shared.kit import clock, json
 from shared.store.models.governance import Event, Operation
 
@@ -58,9 +59,10 @@ def _of_operation(operation: Operation, labels: Mapping[str, str]) -> dict[str, 
         "chain_id": operation.chain_id, "approval_id": operation.approval_id,
         "projected_microcents": int(operation.projected),
     }  # fmt: skip
-    actor = ("api_key", key_id, labels.get(key_id, key_id)) if key_id else ("system", "signalbox", "Signalbox")
+    actor = Actor.of_key(key_id, labels.get(key_id, key_id)) if key_id else SYSTEM
     return _entry(
-        operation.execution_id, f"{operation.source}.{decision}", int(operation.created_ms), actor,
+        operation.execution_id, f"{operation.source}.{decision}", int(operation.created_ms),
+        (actor.type, actor.id, actor.label),
         {name: value for name, value in metadata.items() if value is not None},
         event_type="authorization_decision", resource_type="workflow", resource_id=operation.workflow_id,
         outcome=_OUTCOMES.get(decision, "blocked"), decision=_DECISIONS.get(decision, "deny"),

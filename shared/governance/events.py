@@ -20,9 +20,13 @@ KEPT_S = 90 * 24 * 3600
 """How long events are kept; the audit chain keeps what they said."""
 
 
+DEFINITION = "definition:"
+"""What the id of a key begins with that stands for a definition."""
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it: ``user`` (an account), ``api_key`` or ``system``. ``label`` is for people."""
+    """Who did it: ``user`` (an account), ``api_key``, ``definition`` or ``system``. ``label`` is for people."""
 
     type: str
     id: str
@@ -36,6 +40,14 @@ class Actor:
         if principal.kind == "system":
             return SYSTEM
         return cls("user", principal.account_id, principal.username)
+
+    @classmethod
+    def of_key(cls, key_id: str, label: str) -> Actor:
+        """The actor behind a key: a definition, whose executions ask under a key of this form, or an API key."""
+        if key_id.startswith(DEFINITION):
+            definition_id = key_id.removeprefix(DEFINITION)
+            return cls("definition", definition_id, f"definition {definition_id}")
+        return cls("api_key", key_id, label)
 
 
 SYSTEM = Actor("system", "signalbox", "Signalbox")

@@ -62,5 +62,5 @@ def _row(key: KnownKey, call: Call, refusal: Refused, projected: int, source: st
         trace_id=call.trace_id, action_digest=call.action_digest, error_code=refusal.reason,
         policy_id=refusal.policy_id, policy_version=policy_version or 0, matched_rule=refusal.matched_rule,
         explanation=refusal.message, created_ms=now, completed_ms=now, ttl=now // 1000 + KEPT_S,
-        org_listing=key.org_id, listed_at=execution_id,
+        flow_execution_id=call.flow_execution_id, org_listing=key.org_id, listed_at=execution_id,
     )  # fmt: skip

@@ -20,6 +20,10 @@ GENERIC_ACTIONS = ("default", "success")
 """Candidate actions of a node that simply succeeded."""
 
 
+UsageSink = Callable[[Mapping[str, Any]], None]
+"""Takes what one call of a model used, whatever becomes of the node: ``provider``, ``model`` and counts of tokens."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutionFacts:
     """Who is running: ids as text, ``started_ms`` in epoch milliseconds."""
@@ -126,6 +130,7 @@ class Call:
     idempotency_key: str
     services: KindServices
     log: LogSink
+    used: UsageSink = lambda usage: None
     stopping: Callable[[], bool] = lambda: False
 
     def require(self, name: str) -> Any:

@@ -237,8 +237,11 @@ def _usage(reported: Any) -> dict[str, Any]:
     """Tokens read from and written to the cache are not in ``input_tokens`` but were part of the prompt."""
     usage: dict[str, Any] = reported if isinstance(reported, dict) else {}
     cached = count(usage.get("cache_read_input_tokens"))
-    prompt = count(usage.get("input_tokens")) + cached + count(usage.get("cache_creation_input_tokens"))
+    written = count(usage.get("cache_creation_input_tokens"))
+    prompt = count(usage.get("input_tokens")) + cached + written
     completion = count(usage.get("output_tokens"))
     counted: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
-    details = {"prompt_tokens_details": {"cached_tokens": cached}} if cached else {}
-    return counted | {"total_tokens": prompt + completion} | details
+    details = {"cached_tokens": cached, "cache_creation_tokens": written}
+    details = {name: tokens for name, tokens in details.items() if tokens}
+    more = {"prompt_tokens_details": details} if details else {}
+    return counted | {"total_tokens": prompt + completion} | more

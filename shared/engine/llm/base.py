@@ -110,6 +110,19 @@ def with_path(base_url: str, ending: str, addition: str) -> str:
     return urlunsplit(parts._replace(path=path if path.endswith(ending) else path + addition))
 
 
+def counts(usage: Mapping[str, Any]) -> dict[str, int]:
+    """The tokens of a completion's ``usage``. Those from and for the cache are among ``prompt_tokens``, and those of
+    reasoning among ``completion_tokens``.
+    """
+    prompt, completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    found = {name: count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    for details, name in (
+        (prompt, "cached_tokens"), (prompt, "cache_creation_tokens"), (completion, "reasoning_tokens"),
+    ):  # fmt: skip
+        found[name] = count(details.get(name)) if isinstance(details, Mapping) else 0
+    return found
+
+
 def count(value: Any) -> int:
     """A number of tokens; whatever is none counts as zero."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

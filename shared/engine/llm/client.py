@@ -8,7 +8,7 @@ from typing import Any
 from shared.engine.kinds.base import Call, NodeFailed
 from shared.engine.kinds.scripting import seconds
 from shared.engine.llm.anthropic import Anthropic
-from shared.engine.llm.base import ChatRequest, Completion, WireFormat
+from shared.engine.llm.base import ChatRequest, Completion, WireFormat, counts
 from shared.engine.llm.openai import OpenAI
 from shared.kit import json
 from shared.outbound import HttpResponse, OutboundError, OutboundRefused
@@ -45,9 +45,11 @@ def complete(call: Call, request: ChatRequest, idempotency_key: str) -> Completi
     if response.status >= 300 or not isinstance(answer, dict) or answer.get("error"):
         raise _refusal(response, answer, request)
     try:
-        return _FORMATS[request.provider].completion(answer)
+        completion = _FORMATS[request.provider].completion(answer)
     except ValueError as error:
         raise NodeFailed(f"LLM request failed: {error}") from None
+    call.used({"provider": request.provider, "model": completion.model or request.model, **counts(completion.usage)})
+    return completion
 
 
 def _send(call: Call, request: ChatRequest, idempotency_key: str) -> HttpResponse:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from shared.engine.kinds.base import Call, Done, NodeFailed, Wait
-from shared.engine.ports import Decision, Effect
-from shared.engine.program import Batch, Node, Retry
+from shared.engine.program import Node, Retry
 from shared.kit.errors import Conflict
 from shared.store.embedded import Fault
 from tests.support.engine import ORG, RUNNER, World, node
@@ -334,90 +333,6 @@ def test_a_process_that_stops_waits_for_no_long_effect(world: World) -> None:
     world.stopping = lambda: False
     world.clock.sleep(60)
     assert world.advance(execution_id).status == "completed" and world.view(execution_id).result == 2
-
-
-# Governance
-
-
-class Ruling:
-    """Decides as told, and keeps what it was asked and told."""
-
-    def __init__(self, **verdicts: Any) -> None:
-        self.verdicts = verdicts
-        self.asked: list[str] = []
-        self.keys: list[str] = []
-        self.told: list[tuple[str, Any, bool]] = []
-        self.until_ms: int | None = None
-
-    def before(self, effect: Effect) -> Decision:
-        self.asked.append(effect.node.name)
-        self.keys.append(effect.key)
-        verdict = self.verdicts.get(effect.node.name, "allow")
-        return Decision(verdict, "no money" if verdict == "refuse" else "", self.until_ms, "paused")
-
-    def after(self, effect: Effect, usage: Any, *, failed: bool) -> None:
-        self.told.append((effect.key, usage, failed))
-
-
-def test_governance_stands_before_every_effect(world: World) -> None:
-    """Nodes without effects are not asked about; a refusal is a failure with its reason, on the error edge too."""
-    world.governance = ruling = Ruling(b="refuse")
-    flow = [node("a", "effect", {"default": "p"}), node("p", next={"default": "b"}), node("b", "effect")]
-    view = world.run(*flow)
-    assert (view.status, view.error, view.error_node, ruling.asked) == ("failed", "no money", "b", ["a", "b"])
-    assert world.nodes(view.id) == ["a", "p"]
-    handled = world.run(node("b", "effect", {"error": "h"}), node("h"))
-    assert handled.result["message"] == "no money"
-
-
-def test_a_refused_batch(world: World) -> None:
-    """The first element fails it, none runs."""
-    world.governance = Ruling(a="refuse")
-    view = world.run(node("a", "effect", batch=Batch(8)), input={"items": [1, 2, 3]})
-    assert (view.status, view.error, world.ran) == ("failed", "no money", [])
-
-
-def test_a_held_effect_waits_for_a_wake(world: World) -> None:
-    """The execution parks as paused and asks again when it is woken."""
-    world.governance = ruling = Ruling(a="hold")
-    execution_id = world.start(node("a", "effect", batch=Batch(2)), input={"items": [1, 2, 3]})
-    world.settle()
-    assert (world.control(execution_id).status, world.ran) == ("paused", [])
-    ruling.verdicts = {}
-    world.engine.resume(RUNNER, execution_id)
-    world.settle()
-    assert (
-        world.view(execution_id).result == [{"items": [1, 2, 3]}] * 3 or world.view(execution_id).status == "completed"
-    )
-
-
-def test_a_held_effect_is_asked_about_again_in_time(world: World) -> None:
-    """What is held until a moment goes on by itself then, under the key it was asked about with."""
-    world.governance = ruling = Ruling(a="hold")
-    ruling.until_ms = world.clock.now_ms() + 60_000
-    execution_id = world.start(node("p", next={"default": "a"}), node("a", "effect"))
-    world.settle()
-    assert world.control(execution_id).status == "paused"
-    ruling.verdicts = {}
-    world.clock.advance(60)
-    assert world.advance(execution_id).status == "completed"
-    assert len(set(ruling.keys)) == 1 and len(ruling.keys) > 1
-
-
-def test_governance_is_told_what_an_effect_used(world: World) -> None:
-    """Once for each attempt, under the key it was asked about with; a retried attempt has another key."""
-    world.governance = ruling = Ruling()
-    failures = iter([True, False])
-
-    def run(call: Call) -> Done:
-        if next(failures):
-            raise NodeFailed("busy")
-        return Done(1, usage={"total_tokens": 7})
-
-    world.kind("model", run, effectful=True)
-    world.run(node("a", "model", retry=Retry(1)))
-    assert [(usage, failed) for _, usage, failed in ruling.told] == [(None, True), ({"total_tokens": 7}, False)]
-    assert [key for key, _, _ in ruling.told] == ruling.keys and len(set(ruling.keys)) == 2
 
 
 def test_an_effect_that_was_interrupted_after_its_wait_is_another_attempt(world: World) -> None:

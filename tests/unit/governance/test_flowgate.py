@@ -53,7 +53,7 @@ def _operation(bot: Governed, key: str = "e:1:0:0") -> Operation:
 def test_what_nobody_governs_passes(services: Services) -> None:
     """No binding: allowed, and nothing is written."""
     assert services.governance.flow_gate.before(_effect()) == Decision()
-    services.governance.flow_gate.after(_effect(), {"total_tokens": 5}, failed=False)
+    services.governance.flow_gate.after(_effect(), [{"total_tokens": 5}], failed=False)
 
 
 def test_an_effect_reserves_once_and_gives_back(services: Services, bot: Governed) -> None:
@@ -61,7 +61,7 @@ def test_an_effect_reserves_once_and_gives_back(services: Services, bot: Governe
     gate, effect = services.governance.flow_gate, _effect()
     assert gate.before(effect) == gate.before(effect) == Decision()
     assert bot.purse.reserved == MICRO
-    gate.after(effect, None, failed=False)
+    gate.after(effect, [], failed=False)
     assert (bot.purse.reserved, bot.purse.spent, bot.purse.available) == (0, 0, 10 * MICRO)
     operation = _operation(bot)
     assert (operation.result, operation.tool, operation.flow_execution_id) == (
@@ -75,7 +75,7 @@ def test_what_a_model_used_is_settled_once(services: Services, bot: Governed) ->
     assert gate.before(effect).verdict == "allow"
     usage = {"provider": "openai", "model": "gpt-4o-mini", "prompt_tokens": 1000, "completion_tokens": 500}
     for _ in range(2):
-        gate.after(effect, usage | {"total_tokens": 1500}, failed=False)
+        gate.after(effect, [usage | {"total_tokens": 1500}], failed=False)
     purse = bot.purse
     assert purse.spent > 0 and purse.reserved == 0
     assert purse.available + purse.spent == 10 * MICRO
