@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
+from pynamodb.constants import NONE
 from pynamodb.exceptions import GetError, PynamoDBException, TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -103,9 +104,11 @@ class Transaction:
         token = ids.uuid4()
 
         def send() -> None:
+            # Nobody looks at what it consumed; unless told so, PynamoDB asks.
             connection.transact_write_items(
-                requests["check"], requests["delete"], requests["put"], requests["update"], client_request_token=token
-            )
+                requests["check"], requests["delete"], requests["put"], requests["update"], client_request_token=token,
+                return_consumed_capacity=NONE,
+            )  # fmt: skip
 
         persist(send, lambda error: _refused(error, steps))
         for step in steps:

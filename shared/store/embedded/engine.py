@@ -146,10 +146,11 @@ class EmbeddedEngine:
 
     def _write(self, operation: str, request: Request, work: Callable[[Session], Answer]) -> Answer:
         session: Session | None = None
+        exact = self.requests.are_heard or _tells_capacity(request)
 
         def run(sql: sqlite3.Connection) -> Answer:
             nonlocal session
-            session = Session(sql)
+            session = Session(sql, exact=exact)
             return work(session)
 
         try:
@@ -167,7 +168,7 @@ class EmbeddedEngine:
     def _metered(self, operation: str, request: Request, answer: Answer, usage: Usage) -> Answer:
         tables = _tables(request)
         self.requests.announce(operation, tables, usage)
-        if request.get("ReturnConsumedCapacity") in ("TOTAL", "INDEXES"):
+        if _tells_capacity(request):
             capacity = [{"TableName": name, "CapacityUnits": usage.read + usage.write} for name in tables]
             answer["ConsumedCapacity"] = capacity[0] if "TableName" in request else capacity
         return answer
@@ -201,6 +202,10 @@ def _conflict(operation: str, request: Request) -> NoReturn:
     codes = ", ".join(reason["Code"] for reason in reasons)
     message = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
     raise Rejection("TransactionCanceledException", message, CancellationReasons=reasons).as_client_error(operation)
+
+
+def _tells_capacity(request: Request) -> bool:
+    return request.get("ReturnConsumedCapacity") in ("TOTAL", "INDEXES")
 
 
 def _tables(request: Request) -> tuple[str, ...]:

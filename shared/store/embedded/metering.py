@@ -29,8 +29,9 @@ class StoreRequest:
 
 @dataclass(slots=True)
 class Usage:
-    """The units of a request in the making."""
+    """The units of a request in the making. Those of indexes are counted only if somebody wants to know: ``exact``."""
 
+    exact: bool = True
     items: int = 0
     read: float = 0.0
     write: float = 0.0
@@ -53,6 +54,8 @@ class Usage:
 
     def index_write(self, index: Index, old: Item | None, new: Item | None, *, moved: bool) -> None:
         """What a write of the base item costs in one index: a moved entry is a delete and a put."""
+        if not self.exact:
+            return
         before = projected(index, old) if old is not None and index.entry(old) else None
         after = projected(index, new) if new is not None and index.entry(new) else None
         if not moved:
@@ -77,6 +80,11 @@ class Requests:
     def __init__(self) -> None:
         self._listeners: list[Callable[[StoreRequest], None]] = []
         self._lock = threading.Lock()
+
+    @property
+    def are_heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
 
     def announce(self, operation: str, tables: tuple[str, ...], usage: Usage) -> None:
         """Tell the listeners of a finished request."""

@@ -12,9 +12,9 @@ from shared.kit import clock
 from shared.store.embedded.codec import decode, encode
 from shared.store.embedded.metering import Usage, projected
 from shared.store.embedded.numbers import parse
-from shared.store.embedded.rejection import ITEM_LIMIT, Rejection, invalid
+from shared.store.embedded.rejection import Rejection
 from shared.store.embedded.tables import Index, Key, Table, index_numbers, not_found, parse_table
-from shared.store.embedded.values import Item, item_size, kind_of
+from shared.store.embedded.values import Item, kind_of
 
 Encoded = tuple[bytes, bool]
 """An item as its row holds it: JSON, and whether it has binary values."""
@@ -33,19 +33,23 @@ class Stored:
 class Session:
     """One request's view of the database. ``changed`` tells that the change stream has grown."""
 
-    __slots__ = ("_sql", "changed", "usage")
+    __slots__ = ("_sql", "_tables", "changed", "usage")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, exact: bool = True) -> None:
         self._sql = connection
+        self._tables: dict[str, Table] = {}
         self.changed = False
-        self.usage = Usage()
+        self.usage = Usage(exact)
 
     def table(self, name: str) -> Table:
         """The table, or ResourceNotFoundException."""
-        row = self._sql.execute("SELECT number, definition FROM tables WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            raise not_found()
-        return parse_table(*row)
+        found = self._tables.get(name)
+        if found is None:
+            row = self._sql.execute("SELECT number, definition FROM tables WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                raise not_found()
+            found = self._tables[name] = parse_table(*row)
+        return found
 
     def get(self, table: Table, key: Key) -> Stored | None:
         """One item."""
@@ -74,11 +78,8 @@ class Session:
         for binary, body in rows:
             yield projected(index, decode(body, binary))
 
-    def put(self, table: Table, key: Key, old: Stored | None, item: Item, *, too_large: str) -> int:
-        """Store a whole item over ``old``; answers its size."""
-        size = item_size(item)
-        if size > ITEM_LIMIT:
-            invalid(too_large)
+    def put(self, table: Table, key: Key, old: Stored | None, item: Item, size: int) -> None:
+        """Store a whole item of ``size`` bytes over ``old``."""
         body, binary = encode(item)
         if old is None:
             row = self._sql.execute(
@@ -88,14 +89,13 @@ class Session:
             self._index(table, key, None, item, row or 0)
         else:
             if old.item == item:
-                return size
+                return
             self._sql.execute(
                 "UPDATE items SET size = ?, binary = ?, expires = ?, body = ? WHERE id = ?",
                 (size, binary, _expiry(table, item), body, old.row),
             )
             self._index(table, key, old.item, item, old.row)
         self._record(table, "MODIFY" if old else "INSERT", item, old.encoded if old else None, (body, binary))
-        return size
 
     def delete(self, table: Table, key: Key, old: Stored, *, expired: bool = False) -> None:
         """Remove an item; ``expired`` marks the change as TTL's."""
@@ -154,16 +154,21 @@ class Session:
     def remember(self, token: str, digest: bytes, lifetime_ms: int) -> bool:
         """Note a transaction's token; False when the same transaction was already done."""
         now = clock.now_ms()
-        row = self._sql.execute("SELECT digest, until_ms FROM tokens WHERE token = ?", (token,)).fetchone()
-        if row is not None and row[1] > now:
-            if row[0] != digest:
-                raise Rejection(
-                    "IdempotentParameterMismatchException",
-                    "The ClientRequestToken was used with other parameters within the last ten minutes",
-                )
-            return False
-        self._sql.execute("INSERT OR REPLACE INTO tokens VALUES (?, ?, ?)", (token, digest, now + lifetime_ms))
-        return True
+        # A token that is over is one nobody has used.
+        noted = self._sql.execute(
+            "INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT (token) DO UPDATE "
+            "SET digest = excluded.digest, until_ms = excluded.until_ms WHERE until_ms <= ?",
+            (token, digest, now + lifetime_ms, now),
+        ).rowcount
+        if noted:
+            return True
+        (known,) = self._sql.execute("SELECT digest FROM tokens WHERE token = ?", (token,)).fetchone()
+        if known != digest:
+            raise Rejection(
+                "IdempotentParameterMismatchException",
+                "The ClientRequestToken was used with other parameters within the last ten minutes",
+            )
+        return False
 
 
 def _fits(index: Index, item: Item) -> bool:

@@ -26,7 +26,15 @@ def canonical_item(item: Any) -> Item:
     """A whole item (or key) in canonical form."""
     if not isinstance(item, dict):
         invalid("Item must be a map of attribute names to attribute values")
-    return {name: canonical(value) for name, value in item.items()}
+    # Nearly every value is a plain text, which is canonical as it is.
+    return {name: value if _is_plain(value) else canonical(value) for name, value in item.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) is not dict or len(value) != 1:
+        return False
+    text = value.get("S")
+    return type(text) is str and text.isascii()
 
 
 def canonical(value: Any, depth: int = 0) -> Value:
@@ -104,7 +112,11 @@ def _binary(data: Any) -> bytes:
 
 def item_size(item: Item) -> int:
     """Bytes of an item: the UTF-8 length of its attribute names plus its values."""
-    return sum(_length(name) + value_size(value) for name, value in item.items())
+    size = 0
+    for name, value in item.items():
+        text = value.get("S")
+        size += _length(name) + (value_size(value) if text is None else _length(text))
+    return size
 
 
 def value_size(value: Value) -> int:

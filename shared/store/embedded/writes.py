@@ -37,11 +37,12 @@ _RETURN_VALUES = {
 
 @dataclass(slots=True)
 class Plan:
-    """A validated write: ``kind`` is Put, Update, Delete or ConditionCheck."""
+    """A validated write: ``kind`` is Put, Update, Delete or ConditionCheck; ``given`` has ``size`` bytes."""
 
     kind: str
     table: str
     given: Item
+    size: int
     scope: Scope
     condition: Condition | None
     update: Update | None
@@ -77,13 +78,18 @@ class Plan:
 
     def _store(self, session: Session, table: Table, key: Key, old: Stored | None) -> tuple[Item, int]:
         if self.update is None:
-            return self.given, session.put(table, key, old, self.given, too_large=TOO_LARGE)
+            session.put(table, key, old, self.given, self.size)
+            return self.given, self.size
         for path in self.update.paths(self.scope):
             if path[0] in table.key_names:
                 invalid_parameter(f"Cannot update attribute {path[0]}. This attribute is part of the key")
         after = self.update.apply(old.item if old else self.given, self.scope)
         table.check_index_keys(after)
-        return after, session.put(table, key, old, after, too_large=UPDATE_TOO_LARGE)
+        size = item_size(after)
+        if size > ITEM_LIMIT:
+            invalid(UPDATE_TOO_LARGE)
+        session.put(table, key, old, after, size)
+        return after, size
 
 
 def plan(kind: str, request: Request, *, allowed: tuple[str, ...] = ("NONE",)) -> Plan:
@@ -109,9 +115,10 @@ def plan(kind: str, request: Request, *, allowed: tuple[str, ...] = ("NONE",)) -
     scope.finish()
     given = canonical_item(request["Item"] if kind == "Put" else request["Key"])
     on_failure = request.get("ReturnValuesOnConditionCheckFailure") or "NONE"
-    if kind == "Put" and item_size(given) > ITEM_LIMIT:
+    size = item_size(given)
+    if kind == "Put" and size > ITEM_LIMIT:
         invalid(TOO_LARGE)
-    return Plan(kind, request["TableName"], given, scope, condition, update, returned, on_failure)
+    return Plan(kind, request["TableName"], given, size, scope, condition, update, returned, on_failure)
 
 
 def single(operation: str, request: Request) -> Callable[[Session], Answer]:
@@ -184,7 +191,7 @@ def transaction(request: Request) -> Callable[[Session], Answer]:
             invalid("TransactItems can only contain one of Check, Put, Update or Delete")
         ((kind, step),) = action.items()
         steps.append(plan(kind, step))
-    if sum(item_size(step.given) for step in steps) > _TRANSACTION_LIMIT:
+    if sum(step.size for step in steps) > _TRANSACTION_LIMIT:
         invalid("The total size of the items in the transaction exceeds 4 MB")
     token = request.get("ClientRequestToken")
 
