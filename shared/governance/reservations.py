@@ -69,7 +69,8 @@ def release(operation: Operation, actions: Sequence[Action], fact: Fact | None, 
         changes = [*actions, Operation.reserved.set(0), Operation.overdraft.set(Operation.overdraft - borrowed)]
         tx = Transaction().update(operation, changes, is_unchanged(operation), label=OPERATION)
         for scope_id in sorted(scopes):
-            tx.update(purse_key(operation.org_id, scope_id), move(reserved=-left), Purse.reserved >= left, scope_id)
+            holds = (Purse.reserved >= left) & (Purse.since_version <= operation.policy_version)
+            tx.update(purse_key(operation.org_id, scope_id), move(reserved=-left), holds, scope_id)
         if borrowed:
             same = (Purse.overdraft >= borrowed) & (Purse.period_start_ms == operation.period_start_ms)
             tx.update(purse_key(operation.org_id, OVERDRAFT), move(overdraft=-borrowed), same, label=OVERDRAFT)

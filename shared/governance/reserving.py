@@ -19,7 +19,7 @@ from shared.governance.purses import OVERDRAFT, WORKING, in_period, move, purse_
 from shared.governance.refusals import Refused
 from shared.governance.standing import Standing, this_minute
 from shared.kit import clock, ids, json
-from shared.store.models.governance import Operation, Purse, due_shard
+from shared.store.models.governance import Operation, Purse, due_shard, purse_pk
 from shared.store.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -63,6 +63,11 @@ class Attempt:
         return max(self.now_ms // 60_000, self.standing.minute)
 
     @cached_property
+    def carried(self) -> int:
+        """The policy version that the purse had when it was seen."""
+        return self.standing.carried
+
+    @cached_property
     def execution_id(self) -> str:
         """The id of the reservation and of what runs under it."""
         return ids.uuid7_with(self.now_ms, operation_tail(self.key_id, self.call.operation_id))
@@ -101,6 +106,9 @@ class Attempt:
             # It pays once the workflow's purse has joined it, not before: what was reserved till then joins as well.
             joined = Purse.since_version <= self.standing.policies.version
             tx.update(purse_key(org_id, scope_id), move(reserved=self.projected), room(self.projected) & joined, label)
+        if self.standing.policies.org_cap is None and self.carried < self.standing.policies.version:
+            # A ceiling that these policies know no more may come back before it has gone; then this call is of it.
+            tx.check(Purse, purse_pk(org_id, org_id), "purse", Purse.pk.does_not_exist(), label="org")
         if self.call.chain_id is not None:
             touch(tx, org_id, self.call.chain_id, self.now_ms, self.standing.policies.max_chain_ms)
         if self.overdraft is not None:
@@ -114,9 +122,8 @@ class Attempt:
     def _purse(self) -> tuple[list[Action], Condition]:
         standing, calls = self.standing, Purse.calls[self.key_id]
         # A newer set than the purse's is no harm, unless other purses pay, too: those may not have been joined yet.
-        version = standing.policies.version
-        proven = Purse.policy_version == version if self._funds() else Purse.policy_version <= version
-        condition = Purse.state.is_in(*WORKING) & proven
+        proven = standing.policies.version if self._funds() else self.carried
+        condition = Purse.state.is_in(*WORKING) & (Purse.policy_version == proven)
         if self.key_version:
             condition &= Purse.key_versions[self.key_id] == self.key_version
         if self.overdraft is None:

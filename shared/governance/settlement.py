@@ -2,7 +2,8 @@
 
 A purse in whose period the call began spends; its share of the reservation that is used up is freed. A purse that has
 begun a new period since only frees, and the old period's record spends. Spending is never refused: what no room was
-left for is spent as well, counted as overrun, and told.
+left for is spent as well, counted as overrun, and told. A ceiling that the workflow's purse has yet to join is left
+out, for it takes over what the purse has spent then.
 
 Each purse has two forms of its write. The plain one may happen beside others: its condition is that the sum stays below
 the next threshold, and that there is room. The exact one, which crosses a threshold or overruns, demands that nobody
@@ -105,21 +106,39 @@ class Settlement:
 
     def add(self, tx: Transaction) -> None:
         """Add the moves of every purse, and the thresholds they cross, to a transaction."""
-        operation, freed = self.books.operation, self.freed()
-        funds = set(funds_of(operation)) if operation is not None else set()
         for account in self.books.accounts:
             purse = account.purse
-            # A purse that was made anew since the gate holds less than the reservation; it has nothing to free.
-            share = freed if purse.scope_id in funds and int(purse.reserved) >= freed else 0
+            if self._joins_later(purse):
+                continue
+            share, amount = self._share(purse), self.amount - self._counted(purse)
             if account.is_past:
-                self._spend_in_past(tx, account, share)
+                self._spend_in_past(tx, account, amount, share)
             else:
-                self._spend(tx, purse, share)
+                self._spend(tx, purse, amount, share)
 
-    def _spend(self, tx: Transaction, purse: Purse, freed: int) -> None:
-        extra = self.amount - freed
+    def _joins_later(self, purse: Purse) -> bool:
+        """Whether it is a ceiling that has yet to take over what the workflow has spent, this included."""
+        workflow = self.books.workflow
+        return purse.scope == "org" and workflow is not None and workflow.policy_version < purse.since_version
+
+    def _share(self, purse: Purse) -> int:
+        """What the spending frees in a purse. One made, or made anew, since the gate has nothing of it."""
+        operation, freed = self.books.operation, self.freed()
+        if operation is None or purse.scope_id not in funds_of(operation):
+            return 0
+        return freed if purse.reserved >= freed and operation.policy_version >= purse.since_version else 0
+
+    def _counted(self, purse: Purse) -> int:
+        """What a ceiling has counted of the spending already: the reservations that were there before it came."""
+        operation = self.books.operation
+        if purse.scope != "org" or operation is None or operation.policy_version >= purse.since_version:
+            return 0
+        return self.freed()
+
+    def _spend(self, tx: Transaction, purse: Purse, amount: int, freed: int) -> None:
+        extra = amount - freed
         room, without = int(purse.available), 0
-        condition: Condition = (Purse.period_start_ms == purse.period_start_ms) & (Purse.cap == purse.cap)
+        condition = _unmoved(purse) & (Purse.cap == purse.cap)
         if freed:
             condition &= Purse.reserved >= freed
         if extra > max(0, room):
@@ -127,8 +146,8 @@ class Settlement:
             condition &= Purse.available <= 0 if room <= 0 else Purse.available == room
         elif extra:
             condition &= Purse.available >= extra
-        actions = move(spent=self.amount, reserved=-freed, overrun=without)
-        crossed, fence = self._thresholds(purse)
+        actions = move(spent=amount, reserved=-freed, overrun=without)
+        crossed, fence = self._thresholds(purse, amount)
         condition &= fence
         if crossed:
             actions.append(Purse.crossed.set(crossed[-1]))
@@ -136,39 +155,50 @@ class Settlement:
         if actions:
             tx.update(purse, actions, condition, label=purse.scope_id)
         for threshold in crossed:
-            add_event(tx, self.org_id, SYSTEM, _crossing(purse, threshold, int(purse.spent) + self.amount))
+            add_event(tx, self.org_id, SYSTEM, _crossing(purse, threshold, int(purse.spent) + amount))
 
-    def _thresholds(self, purse: Purse) -> tuple[list[int], Condition]:
+    def _thresholds(self, purse: Purse, amount: int) -> tuple[list[int], Condition]:
         """Thresholds the spending reaches for the first time, and the condition under which it is just these."""
         spent, cap = int(purse.spent), int(purse.cap)
         # Of a budget of nothing only its end can be told.
         open_ones = [threshold for threshold in THRESHOLDS if threshold > purse.crossed and (cap or threshold == 100)]
-        if not has_cap(purse) or not open_ones or not self.amount:
+        if not has_cap(purse) or not open_ones or not amount:
             return [], Purse.pk.exists()
-        crossed = [threshold for threshold in open_ones if (spent + self.amount) * 100 >= cap * threshold]
+        crossed = [threshold for threshold in open_ones if (spent + amount) * 100 >= cap * threshold]
         if crossed:
             return crossed, Purse.spent == spent
         # The next threshold in whole micro-cents, rounded up: below it nothing is crossed.
         following = -(-cap * open_ones[0] // 100)
-        return [], Purse.spent < following - self.amount
+        return [], Purse.spent < following - amount
 
-    def _spend_in_past(self, tx: Transaction, account: Account, freed: int) -> None:
+    def _spend_in_past(self, tx: Transaction, account: Account, amount: int, freed: int) -> None:
         purse, period = account.purse, account.period
         if freed:
-            tx.update(purse, move(reserved=-freed), Purse.reserved >= freed, label=purse.scope_id)
-        if period is None or not self.amount:
+            unmoved = (Purse.reserved >= freed) & (Purse.since_version == purse.since_version)
+            tx.update(purse, move(reserved=-freed), unmoved, label=purse.scope_id)
+        if period is None or not amount:
             return
         room = int(period.cap) - int(period.spent)
-        without = max(0, self.amount - max(0, room))
-        actions: list[Action] = [Period.spent.set(Period.spent + self.amount)]
+        without = max(0, amount - max(0, room))
+        actions: list[Action] = [Period.spent.set(Period.spent + amount)]
         condition: Any = Period.pk.exists()
         if without:
             actions.append(Period.overrun.set(Period.overrun + without))
             condition &= Period.spent == period.spent if room > 0 else Period.spent >= period.spent
         else:
-            condition &= Period.spent <= int(period.cap) - self.amount
+            condition &= Period.spent <= int(period.cap) - amount
         self.overrun = max(self.overrun, without)
         tx.update(period, actions, condition, label=f"{purse.scope_id} {period.sk}")
+
+
+def _unmoved(purse: Purse) -> Condition:
+    """That a purse is the one it was, in the same period; a workflow's has joined no ceiling meanwhile, either."""
+    condition: Condition = (Purse.period_start_ms == purse.period_start_ms) & (
+        Purse.since_version == purse.since_version
+    )
+    if purse.scope == "workflow":
+        condition &= Purse.policy_version == purse.policy_version
+    return condition
 
 
 def _crossing(purse: Purse, threshold: int, spent: int) -> Fact:

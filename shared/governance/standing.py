@@ -1,7 +1,7 @@
 """What a process remembers of a workflow between gate calls: its policies, and its purse as last seen.
 
-Nothing here is believed without proof: the gate's transaction demands that the purse's policy version is not above the
-remembered one, that the minute and period are those it counts in, and that the money is there.
+Nothing here is believed without proof: the gate's transaction demands that the purse's policy version is the one that
+was seen, that the minute and period are those it counts in, and that the money is there.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ def this_minute() -> int:
 
 @dataclass(slots=True)
 class Standing:
-    """A workflow as this process knows it. Money is in micro-cents; ``available`` counts our own gates since."""
+    """A workflow as this process knows it. Money is in micro-cents; ``available`` counts our own gates since.
+
+    ``carried`` is the policy version of the purse: below that of ``policies`` while a change is on its way.
+    """
 
     org_id: str
     workflow_id: str
     policies: PolicySet
+    carried: int = 0
     minute: int = 0
     available: int = 0
     capped: bool = False
@@ -46,7 +50,7 @@ class Standing:
         """Take over what a purse shows."""
         self.minute, self.available, self.capped = int(purse.minute), int(purse.available), has_cap(purse)
         self.period_start_ms, self.period_end_ms = int(purse.period_start_ms), int(purse.period_end_ms)
-        self.state, self.seen_ms = purse.state, clock.now_ms()
+        self.state, self.seen_ms, self.carried = purse.state, clock.now_ms(), int(purse.policy_version)
         self.calls = purse.calls.attribute_values
 
     def count(self, reserved: int, minute: int) -> None:

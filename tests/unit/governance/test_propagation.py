@@ -411,7 +411,7 @@ def test_a_ceiling_misses_nothing_that_is_spent_while_it_arrives(store: Embedded
                 known, tx = load_policy_set(ORG, workflow), Transaction()
                 tx.update(purse_key(ORG, workflow), move(spent=MICRO), Purse.policy_version == known.version, "purse")
                 if known.org_cap is not None:
-                    tx.update(purse_key(ORG, ORG), move(spent=MICRO), Purse.pk.exists(), "org")
+                    tx.update(purse_key(ORG, ORG), move(spent=MICRO), Purse.since_version <= known.version, "org")
                 try:
                     tx.commit()
                 except ConditionFailed:
