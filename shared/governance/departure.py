@@ -1,4 +1,7 @@
-"""Ending what an org that goes has given out: keys, workflows, invites. Its audit trail and what it spent stay."""
+"""Ending what an org that goes has given out: keys, workflows, invites. Its audit trail and what it spent stay.
+
+Source: docs/rulings.md#organisations.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What happened, written in the transaction of the change itself: the outbox of audit, alerts and control frames."""
+"""What happened, written in the transaction of the change itself: the outbox of audit, alerts and control frames.
+
+Source: docs/rulings.md#audit-chain.
+"""
 
 from __future__ import annotations
 

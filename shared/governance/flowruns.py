@@ -1,4 +1,7 @@
-"""The engine's executions as governance lists them: that they ran and how it ended, never with what values."""
+"""The engine's executions as governance lists them: that they ran and how it ended, never with what values.
+
+Source: docs/rulings.md#governed-executions.
+"""
 
 from __future__ import annotations
 

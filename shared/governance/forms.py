@@ -1,4 +1,7 @@
-"""What people write about themselves and their orgs, refused as NullRun refuses it: 422 with the field's name."""
+"""What people write about themselves and their orgs, refused as NullRun refuses it: 422 with the field's name.
+
+Source: docs/rulings.md#sign-up.
+"""
 
 from __future__ import annotations
 

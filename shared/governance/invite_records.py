@@ -1,4 +1,4 @@
-"""Stored invites: reading them, and what has become of them."""
+"""Stored invites: reading them, and what has become of them. Source: docs/rulings.md#invites."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Limits of plans, exact under races: whoever makes something that is limited claims the org's next count."""
+"""Limits of plans, exact under races: whoever makes something that is limited claims the org's next count.
+
+Source: NullRun docs, Plans and limits; docs/rulings.md#plans.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 An execution id is a UUIDv7 whose 74 bits beside the time are a digest of who asked under which operation id. That
 digest is the key of the one item: a repetition, a settlement and a look from the dashboard find it without an index.
+Source: docs/rulings.md#gate.
 """
 
 from __future__ import annotations

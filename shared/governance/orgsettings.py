@@ -1,4 +1,4 @@
-"""The settings of an org, made when they are first asked for."""
+"""The settings of an org, made when they are first asked for. Source: docs/rulings.md#money."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Parts of lists that go on at a cursor, which is the key of the last item before."""
+"""Parts of lists that go on at a cursor, which is the key of the last item before.
+
+Source: docs/rulings.md#nullrun-lists.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Refusals leave a row: they are listed, audited and may raise an alert. A refused flood leaves one row a minute."""
+"""Refusals leave a row: they are listed, audited and may raise an alert. A refused flood leaves one row a minute.
+
+Source: docs/rulings.md#refusals.
+"""
 
 from __future__ import annotations
 

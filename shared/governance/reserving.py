@@ -1,4 +1,7 @@
-"""The transaction of a gate call: money set aside, the operation written, and everything proven that it rests on."""
+"""The transaction of a gate call: money set aside, the operation written, and everything proven that it rests on.
+
+Source: docs/rulings.md#gate.
+"""
 
 from __future__ import annotations
 

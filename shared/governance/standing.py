@@ -2,6 +2,7 @@
 
 Nothing here is believed without proof: the gate's transaction demands that the purse's policy version is the one that
 was seen, that the minute and period are those it counts in, and that the money is there.
+Source: docs/rulings.md#gate.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is due: reservations and approvals whose time is over, deliveries to try again, events nobody has relayed.
 
 The due index may lag behind its items. That is harmless: a row is a hint of what to read, and whoever handles it moves
-the record on condition that it is still as it was read.
+the record on condition that it is still as it was read. Source: docs/rulings.md#reservations.
 """
 
 from __future__ import annotations

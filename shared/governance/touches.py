@@ -1,4 +1,4 @@
-"""When a key was last used, to the minute."""
+"""When a key was last used, to the minute. Source: docs/rulings.md#api-keys."""
 
 from __future__ import annotations
 

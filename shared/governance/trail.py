@@ -1,4 +1,7 @@
-"""What is known of one execution: what its client reported, and what the audit chain says of it."""
+"""What is known of one execution: what its client reported, and what the audit chain says of it.
+
+Source: docs/rulings.md#governed-executions.
+"""
 
 from __future__ import annotations
 

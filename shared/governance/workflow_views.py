@@ -1,4 +1,4 @@
-"""What callers see of a workflow."""
+"""What callers see of a workflow. Source: docs/rulings.md#workflow-states."""
 
 from __future__ import annotations
 
