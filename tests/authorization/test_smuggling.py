@@ -76,6 +76,46 @@ def test_queries_reach_nothing_of_others(where: World, name: str, kind: str, que
     shows_nothing(where, asked)
 
 
+RISES: list[tuple[str, str, str, Any, int]] = [
+    # An org's admins make no owners, and touch none.
+    ("update_member", "admin", "member", {"role": "owner"}, 403),
+    ("update_member", "admin", "admin", {"role": "owner"}, 403),
+    ("update_member", "admin", "owner", {"role": "viewer"}, 403),
+    ("remove_member", "admin", "owner", None, 403),
+    ("create_invite", "admin", "member", {"email": "bo@example.com", "role": "owner"}, 403),
+    # The last owner stays.
+    ("update_member", "owner", "owner", {"role": "admin"}, 409),
+    ("remove_member", "owner", "owner", None, 409),
+    # Nobody gives themselves a role, in the org or in the deployment.
+    ("update_member", "operator", "operator", {"role": "admin"}, 403),
+    ("update_member", "viewer", "viewer", {"role": "operator"}, 403),
+    ("update_account", "viewer", "viewer", {"role": "admin"}, 403),
+    ("update_account", "owner", "owner", {"role": "admin"}, 403),
+    ("remove_member", "operator", "member", None, 403),
+    ("remove_member", "stranger", "owner", None, 404),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "whom", "body", "status"), RISES)
+def test_nobody_rises(where: World, name: str, kind: str, whom: str, body: Any, status: int) -> None:
+    """Roles are given by those who have more, and the refused change nothing."""
+    before = where.stored()
+    ids = {"member_id": where.accounts[whom], "account_id": where.accounts[whom]}
+    answer = ask(where, name, kind, body=body, ids=ids).answer
+    assert answer.status == status, answer
+    assert where.stored() == before
+
+
+def test_members_may_leave(where: World) -> None:
+    """Whatever their role, and what they see of the org ends with it."""
+    with where.afresh():
+        assert ask(where, "remove_member", "viewer", ids={"member_id": where.accounts["viewer"]}).answer.status == 204
+        for name in ("get_workflow", "get_flow", "list_members", "status"):
+            asked = ask(where, name, "viewer")
+            assert asked.answer.status == 403, asked.answer
+            shows_nothing(where, asked)
+
+
 def test_own_and_others_do_not_mix(where: World) -> None:
     """One's own workflow governs no flow of another org, and an own path carries no other workflow's id."""
     with where.afresh():

@@ -31,12 +31,16 @@ _DAY_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True)
 class World:
-    """Callers by kind, and the ids of the owner's things by the name of the path parameter."""
+    """Callers by kind, and the ids of the owner's things by the name of the path parameter.
+
+    ``home`` is the stranger's org, ``accounts`` are those of the living people by their kind.
+    """
 
     handler: Handler
     headers: Mapping[str, Mapping[str, str]]
     things: Mapping[str, str]
     home: str
+    accounts: Mapping[str, str]
     engine: EmbeddedEngine
     services: Services
     begun: Snapshot
@@ -89,7 +93,8 @@ def world(folder: Path) -> Iterator[World]:
         things = owners_things(handler, owner, services) | {"member_id": people["member"].id}
         headers = _headers(handler, people, things) | _dead_sessions(services, people)
         begun = stack.enter_context(snapshot(engine))
-        yield World(handler, headers, things, stranger.org_id, engine, services, begun)
+        accounts = {name: person.id for name, person in people.items()}
+        yield World(handler, headers, things, stranger.org_id, accounts, engine, services, begun)
 
 
 def _headers(handler: Handler, people: Mapping[str, Person], things: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
