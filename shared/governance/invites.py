@@ -48,7 +48,7 @@ from shared.identity import (
     role_of,
 )
 from shared.kit import clock, crypto, ids
-from shared.kit.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound, Unavailable
+from shared.kit.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound, TooManyRequests, Unavailable
 from shared.store.models.identity import AccountRecord, OrgRecord
 from shared.store.models.invites import Invite, InvitePointer, invites_pk, token_pk
 from shared.store.transaction import ConditionFailed, Transaction, read
@@ -56,7 +56,14 @@ from shared.store.transaction import ConditionFailed, Transaction, read
 if TYPE_CHECKING:
     from shared.kit.settings import Settings
 
+MOST_MAILS = 10
+"""Invites an org mails to one address in a day, resent ones too: nobody asked for them."""
+
+MOST_INVITES = 500
+"""Invites an org sends in a day."""
+
 _ATTEMPTS = 64
+_DAY_MS = 24 * 3600 * 1000
 _PREFIX = "inv_"
 _TOKEN = re.compile(r"inv_[A-Za-z0-9_-]{20,64}")
 
@@ -97,7 +104,7 @@ class Invites:
         """Invite somebody by e-mail. Only an owner invites owners.
 
         Raises Forbidden, Unprocessable for a bad address, InvalidRequest for one's own, Conflict for a member's or one
-        that is invited already, SeatLimitExceeded.
+        that is invited already, SeatLimitExceeded, TooManyRequests.
         """
         principal.require_role("admin")
         email = email_of(email)
@@ -107,6 +114,7 @@ class Invites:
             org = _require_org(principal.org_id)
             self._refuse_known(principal, email)
             self._require_seat(org.org_id)
+            _require_patience(org.org_id, email)
             record = new_invite(principal, email, role, ids.uuid7())
             tx = Transaction()
             move_version(tx, org, "org")
@@ -155,7 +163,7 @@ class Invites:
     def resend(self, principal: Principal, invite_id: str) -> NewInvite:
         """Mail the invite again, with a new token and seven new days; the tokens before are void.
 
-        One that has expired may be sent again. Raises Forbidden, NotFound, Gone, Conflict, SeatLimitExceeded.
+        One that has expired may be sent again. Raises as :meth:`create`, and NotFound, Gone.
         """
         principal.require_role("admin")
         for _ in range(_ATTEMPTS):
@@ -167,6 +175,7 @@ class Invites:
                 raise Forbidden("Only an owner may invite owners")
             self._refuse_known(principal, record.email, besides=invite_id)
             self._require_seat(org.org_id, besides=invite_id)
+            _require_patience(org.org_id, record.email)
             unchanged = (Invite.status == "pending") & (Invite.revision == record.revision)
             record.revision += 1
             record.expires_ms = clock.now_ms() + LIFE_MS
@@ -287,6 +296,19 @@ class Invites:
             if status_of(record) == "pending":
                 # One that ends meanwhile is over, too.
                 self._end(record, "revoked", Actor.of(principal), "team.invite_revoked")
+
+
+def _require_patience(org_id: str, email: str) -> None:
+    """Raise TooManyRequests when the org has mailed too many invites of late, to this address or at all."""
+    since = clock.now_ms() - _DAY_MS
+    recent = [record for record in invites_of(org_id) if int(record.expires_ms) - LIFE_MS > since]
+    mails = sum(int(record.revision) for record in recent if fold(record.email) == fold(email))
+    if mails >= MOST_MAILS:
+        raise TooManyRequests(
+            "This address was mailed too many invites; try again tomorrow", retry_after=_DAY_MS // 1000
+        )
+    if len(recent) >= MOST_INVITES:
+        raise TooManyRequests("The organisation has sent too many invites; try again tomorrow", retry_after=3600)
 
 
 def _require_org(org_id: str) -> OrgRecord:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pynamodb.expressions.condition import size
+
 from shared.governance.authentication import SCOPES
 from shared.governance.events import Actor, Fact, add_event
 from shared.governance.frames import key_revoked, key_rotated
@@ -23,7 +25,7 @@ from shared.governance.signatures import PREFIX_CHARACTERS, fingerprint, new_key
 from shared.governance.states import KILLED
 from shared.governance.workflow_views import is_id, workflow_record
 from shared.kit import clock, ids, json
-from shared.kit.errors import Conflict, NotFound, Unavailable
+from shared.kit.errors import Conflict, NotFound, Unavailable, Unprocessable
 from shared.store.models.governance import (
     ApiKey,
     KeyPointer,
@@ -38,6 +40,9 @@ from shared.store.transaction import ConditionFailed, Transaction, read, read_ea
 if TYPE_CHECKING:
     from shared.identity.principal import Principal
     from shared.kit.settings import Settings
+
+MOST_KEYS = 500
+"""Keys of a workflow that were not revoked, whatever its plan: its purse, which every gate call moves, has them all."""
 
 _ATTEMPTS = 64
 _AT_ONCE = 100
@@ -79,6 +84,18 @@ class RotatedKey:
     previous_until_ms: int
 
 
+class TooManyKeys(Unprocessable):
+    """The workflow has as many keys as anybody may have."""
+
+    code = "plan_limit_exceeded"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"A workflow may have {MOST_KEYS} API keys; revoke some, expired ones too",
+            details={"resource": "api_keys", "current": MOST_KEYS, "limit": MOST_KEYS},
+        )
+
+
 class ApiKeys:
     """The API keys of an org. Every call acts in the principal's org and needs a person; changes an operator."""
 
@@ -111,7 +128,7 @@ class ApiKeys:
         """Make a key of a workflow.
 
         Raises Forbidden, InvalidRequest (no workflow, unknown scope), NotFound, Unprocessable (another bad field, or
-        one key more than the plan allows), Conflict where the workflow was killed.
+        one key more than the plan, or anybody, may have), Conflict where the workflow was killed.
         """
         principal.require_role("operator")
         checked, org_id = checked_key(wanted), principal.org_id
@@ -123,12 +140,15 @@ class ApiKeys:
             tx.put(record, ApiKey.pk.does_not_exist(), "key")
             pointer = KeyPointer(fingerprint_pk(record.fingerprint), "key", org_id=org_id, key_id=record.key_id)
             tx.put(pointer, KeyPointer.pk.does_not_exist(), "pointer")
-            _carry(tx, record, 1, Purse.state != KILLED)
+            _carry(tx, record, 1, (Purse.state != KILLED) & (size(Purse.key_versions) < MOST_KEYS))
             add_event(tx, org_id, Actor.of(principal), _fact("api_key.created", record, _told(record)))
             try:
                 tx.commit()
             except ConditionFailed as failed:
                 if "purse" in failed.failures:
+                    purse = failed.failures["purse"]
+                    if isinstance(purse, Purse) and purse.state != KILLED:
+                        raise TooManyKeys from None
                     raise Conflict("The workflow has been killed; make a new workflow for the key") from None
                 continue
             return MintedKey(_view(record, workflow.name), text, secret_of(self._root, record.key_id, 1, salt))

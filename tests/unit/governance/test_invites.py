@@ -13,7 +13,7 @@ from shared.governance.invite_records import LIFE_MS, status_of
 from shared.governance.registration import Joined
 from shared.identity import Changes, Principal, account_of_name, member_of, members
 from shared.kit import clock
-from shared.kit.errors import Conflict, Gone, SignalboxError
+from shared.kit.errors import Conflict, Gone, SignalboxError, TooManyRequests
 from shared.store.models.invites import Invite, InvitePointer, invites_pk
 from tests.support.deployment import Person
 from tests.support.orgs import join, register
@@ -167,3 +167,33 @@ def test_an_org_that_goes_revokes_its_invites(services: Services, boss: Principa
     services.governance.invites.revoke_all(boss)
     services.governance.invites.revoke_all(boss)
     assert [record.status for record in stored(bob)] == ["revoked"]
+
+
+def test_nobody_is_mailed_without_end(services: Services, boss: Principal) -> None:
+    """Ten times a day, however the org goes about it; other addresses may be invited, and the next day this one."""
+    invites = services.governance.invites
+    for _ in range(5):
+        made = invites.create(boss, "dan@example.com", "viewer").invite
+        invites.resend(boss, made.id)
+        invites.revoke(boss, made.id)
+    with pytest.raises(TooManyRequests):
+        invites.create(boss, "Dan@example.com", "viewer")
+    eve = invites.create(boss, "eve@example.com", "viewer").invite
+    for _ in range(9):
+        invites.resend(boss, eve.id)
+    with pytest.raises(TooManyRequests):
+        invites.resend(boss, eve.id)
+    with clock.use(HeldClock(clock.now_ms() + 24 * 3600 * 1000)):
+        invites.resend(boss, eve.id)
+        invites.create(boss, "dan@example.com", "viewer")
+
+
+def test_an_org_sends_so_many_invites_a_day(
+    services: Services, boss: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes an org to send mail through us does not get far."""
+    monkeypatch.setattr("shared.governance.invites.MOST_INVITES", 2)
+    for name in ("dan", "eve"):
+        services.governance.invites.create(boss, f"{name}@example.com", "viewer")
+    with pytest.raises(TooManyRequests):
+        services.governance.invites.create(boss, "fay@example.com", "viewer")

@@ -192,6 +192,19 @@ def test_the_plan_limits_keys(store: EmbeddedEngine, workflow: str) -> None:
     mint(keys, workflow)
 
 
+def test_a_workflow_has_so_many_keys(keys: ApiKeys, workflow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the plan: expired ones count, revoked ones do not."""
+    monkeypatch.setattr(module, "MOST_KEYS", 2)
+    first, _ = (mint(keys, workflow) for _ in range(2))
+    with pytest.raises(Unprocessable) as raised:
+        mint(keys, workflow)
+    assert (raised.value.code, raised.value.details) == (
+        "plan_limit_exceeded", {"resource": "api_keys", "current": 2, "limit": 2},
+    )  # fmt: skip
+    keys.revoke(OPERATOR, first.view.id)
+    mint(keys, workflow)
+
+
 # Looking
 
 
