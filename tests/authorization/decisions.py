@@ -1,6 +1,6 @@
 """Who may do what: one decision for every route and every kind of caller.
 
-Sources: FlowRunner API Reference; NullRun docs, HTTP API, Authentication and Roles.
+Sources: FlowRunner API Reference; NullRun docs, HTTP API, Authentication and Roles; docs/rulings.md#keys-and-sessions.
 """
 
 from __future__ import annotations
