@@ -235,7 +235,7 @@ async def consume(approval_id: str, request: Request, body: RequestBody) -> Resp
 
 def _consume(approval_id: str, request: Request, body: Body) -> Response:
     require_protocol(request)
-    principal = principal_of(key_of(request, body.raw, scope=None))
+    principal = principal_of(key_of(request, body.raw, scope=None, fresh=True))
     form = read_form(body, ConsumeRequest, optional=True)
     if form.organization_id not in (None, "local", principal.org_id):
         raise NotFound("There is no such approval in the organisation")

@@ -269,6 +269,16 @@ def test_consume_without_a_body(ada: Person, bot: Governed, waiting: dict[str, A
     assert (answer.status, answer.body["status"]) == (200, "consumed")
 
 
+def test_consume_401_for_a_revoked_key(services: Services, ada: Person, bot: Governed, waiting: dict[str, Any]) -> None:
+    """Also where the key is remembered as good: nothing is consumed by it any more."""
+    decide(ada, waiting, "approve")
+    assert consume(bot, UNKNOWN).status == 404
+    owner = services.identity.authenticator.authenticate(ada.headers["authorization"], org=bot.org_id)
+    services.governance.keys.revoke_all_of_org(owner)
+    answer = consume(bot, waiting["approval_id"])
+    assert (answer.status, answer.body["error_code"]) == (401, "API_KEY_REVOKED")
+
+
 def test_consume_404_for_another_org(ada: Person, bob: Person, bot: Governed, waiting: dict[str, Any]) -> None:
     """A body that names another org than the key's; nothing is consumed."""
     decide(ada, waiting, "approve")
