@@ -58,14 +58,14 @@ def list_plans() -> Response:
 # Organisations
 
 
-@router.get("/api/v1/orgs", **operation("List my organizations", answers={200: OrganizationList}, api=Api.NULLRUN))
+@router.get("/api/v1/orgs", **operation("List my organisations", answers={200: OrganizationList}, api=Api.NULLRUN))
 def list_orgs(principal: CurrentPrincipal) -> Response:
     """Every organisation the caller is a member of, with the caller's role."""
     rows = [org_role_row(org) for org in services().governance.orgs.list(principal)]
     return answer({"organizations": rows, "total": len(rows), "next_cursor": None})
 
 
-@router.get(_ORG, **operation("Show an organization", answers={200: OrganizationRow}, errors=(404,), api=Api.NULLRUN))
+@router.get(_ORG, **operation("Show an organisation", answers={200: OrganizationRow}, errors=(404,), api=Api.NULLRUN))
 def get_org(principal: OrgPrincipal) -> Response:
     """For its members."""
     return answer(org_row(services().governance.orgs.get(principal)))
@@ -74,7 +74,7 @@ def get_org(principal: OrgPrincipal) -> Response:
 @router.patch(
     _ORG,
     **operation(
-        "Change an organization", request=OrganizationChanges, answers={200: OrganizationRow},
+        "Change an organisation", request=OrganizationChanges, answers={200: OrganizationRow},
         errors=(400, 404, 413, 422), api=Api.NULLRUN,
     ),
 )  # fmt: skip
@@ -89,7 +89,7 @@ def update_org(principal: OrgPrincipal, body: RequestBody) -> Response:
 @router.delete(
     _ORG,
     **operation(
-        "Delete an organization", answers={204: "Deleted."}, errors=(404, 409, 503), api=Api.NULLRUN
+        "Delete an organisation", answers={204: "Deleted."}, errors=(404, 409, 503), api=Api.NULLRUN
     ),
 )  # fmt: skip
 def delete_org(principal: OrgPrincipal) -> Response:

@@ -75,6 +75,7 @@ def test_every_tag_and_parameter_is_described(described: dict[str, Any]) -> None
     assert tags[0] == "auth"
     assert all(tag["description"] for tag in described["tags"])
     assert {name for _, _, found in operations(described) for name in found["tags"]} == set(tags)
+    assert sorted(name for group in described["x-tagGroups"] for name in group["tags"]) == sorted(tags)
     for path, method, found in operations(described):
         for parameter in found.get("parameters", []):
             assert parameter["description"], f"{method} {path} {parameter['name']}"
