@@ -47,6 +47,7 @@ _PAGE = """<!doctype html>
 </html>
 """
 
+
 @cache
 def openapi_text() -> bytes:
     """The document of all families as JSON; built at the first request."""
