@@ -44,8 +44,6 @@ SETTINGS: Mapping[str, str] = {
 }
 """The choice that switches members' mails of a kind of incident; the other kinds are mailed to nobody."""
 
-_TOOL_CODES = ("TOOL_BLOCKED", "MCP_DESTRUCTIVE_BLOCKED")
-
 _SCOPES = {"org": "The organisation", "key": "An API key"}
 
 Names: TypeAlias = Callable[[str], str]
@@ -147,7 +145,7 @@ def _blocked(org_id: str, operation: Operation, names: Names) -> Alert | None:
     told = CODES.get(code or "")
     if operation.decision != "block" or code is None or told is None:
         return None
-    if code in _TOOL_CODES:
+    if code == "TOOL_BLOCKED":
         incident, severity, title = "tool_blocked", "Warning", "Tool blocked"
     elif code == "EXECUTION_QUOTA_EXCEEDED":
         incident, severity, title = "quota_blocked", "Critical", "Call refused: the plan's executions are used up"

@@ -43,11 +43,9 @@ CODES: Mapping[str, Code] = {
     "RATE_LIMIT_EXCEEDED": Code(429, "denied", "Too many calls; try again in a moment."),
     "WORKFLOW_INACTIVE": Code(403, "halt", _HALTED, at_gate="WORKFLOW_KILLED"),
     "WORKFLOW_PAUSED": Code(403, "halt", "This assistant is paused."),
-    "WORKFLOW_CYCLE_DETECTED": Code(422, "denied", at_gate="WORKFLOW_CYCLE"),
     "WORKFLOW_DEPTH_EXCEEDED": Code(422, "denied", at_gate="WORKFLOW_TOO_DEEP"),
     "PARENT_EXECUTION_NOT_FOUND": Code(404, "denied", at_gate="PARENT_NOT_FOUND"),
     "CHAIN_ID_INVALID": Code(422, "denied", at_gate="CHAIN_INVALID"),
-    "CHAIN_ORG_MISMATCH": Code(403, "denied", at_gate="CHAIN_OTHER_ORG"),
     "CHAIN_MAX_DURATION_EXCEEDED": Code(402, "denied", at_gate="CHAIN_EXPIRED"),
     "EXECUTION_NOT_FOUND": Code(404, "infra", "This action has expired."),
     "EXECUTION_KEY_MISMATCH": Code(403, "infra"),
@@ -67,8 +65,6 @@ CODES: Mapping[str, Code] = {
     "INVALID_JSON": Code(400, "infra"),
     "INTERNAL_ERROR": Code(500, "infra", "This cannot be checked right now."),
     "IDEMPOTENCY_KEY_MISMATCH": Code(409, "infra"),
-    "MCP_DESTRUCTIVE_BLOCKED": Code(403, "denied"),
-    "LOOP_DETECTED": Code(429, "denied"),
 }
 """Every code the gate or execute refuses with."""
 
