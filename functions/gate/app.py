@@ -211,9 +211,10 @@ def _text(body: Body, name: str) -> str:
         api=Api.NULLRUN,
     ),
 )  # fmt: skip
-async def status(workflow_id: str, request: Request) -> Response:
+async def status(request: Request) -> Response:
     """To an API key always that of its own workflow, by whatever text it calls it."""
-    return await run_in_threadpool(_status, request, workflow_id)
+    # A parameter of the function would have FastAPI load the first version of pydantic beside the second.
+    return await run_in_threadpool(_status, request, request.path_params["workflow_id"])
 
 
 def _status(request: Request, workflow_id: str) -> Response:
