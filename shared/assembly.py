@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+
+from shared.kit.errors import Unavailable
 
 if TYPE_CHECKING:
     from shared.composition import Services
@@ -122,3 +125,21 @@ def relay_of(parts: Services) -> Relay:
     return Relay(
         parts.connections, parts.sender, readers, young_ms=YOUNG_MS, others=[wake_ups], followers=followers
     )  # fmt: skip
+
+
+def checks_of(parts: Services) -> Mapping[str, Callable[[], None]]:
+    """What the system needs in order to work, by name; a check raises Unavailable.
+
+    The change stream is checked where this process reads it itself.
+    """
+
+    def store() -> None:
+        parts.connections.get("readiness")
+
+    def events() -> None:
+        if not parts.relay_thread.is_alive:
+            raise Unavailable("The change stream is not read")
+
+    # A function on AWS, and a process that is not the server, leave the stream to others.
+    reads = "relay_thread" in parts.__dict__
+    return {"store": store, "events": events} if reads else {"store": store}

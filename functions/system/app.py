@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,6 +10,7 @@ from starlette.responses import HTMLResponse, Response
 
 from functions.system.landing import landing
 from functions.system.schemas import Health, Plugin
+from shared.assembly import checks_of
 from shared.composition import services
 from shared.kit import clock
 from shared.kit.errors import NotFound, SignalboxError
@@ -26,7 +28,7 @@ _READY = operation("Whether the server can do its work", answers={200: Health, 5
 _CACHED = {"Cache-Control": "public, max-age=86400"}
 
 
-def _health(status: str = "ok", dependencies: dict[str, str] | None = None) -> dict[str, Any]:
+def _health(status: str = "ok", dependencies: dict[str, Any] | None = None) -> dict[str, Any]:
     now = clock.rfc3339(clock.now_ms())
     return {"status": status, "time": now, "version": VERSION, "dependencies": dependencies or {}}
 
@@ -65,22 +67,30 @@ def api_health() -> Response:
 
 @router.get("/health/ready", **_READY)
 def ready() -> Response:
-    """Whether requests can be served now: the store answers."""
+    """Whether requests can be served now: the store answers, and what happens in it is passed on."""
     return _checked()
 
 
 @router.get("/health/startup", **_READY)
 def startup() -> Response:
-    """Whether the server has started: the store answers."""
+    """Whether the server has started: the same checks as of readiness."""
     return _checked()
 
 
 def _checked() -> Response:
+    found = {name: _checked_one(check) for name, check in checks_of(services()).items()}
+    if all(row["status"] == "ok" for row in found.values()):
+        return answer(_health("ok", found))
+    return answer(_health("unavailable", found), 503, {"Retry-After": "1"})
+
+
+def _checked_one(check: Callable[[], None]) -> dict[str, Any]:
+    began, status = clock.monotonic(), "ok"
     try:
-        services().connections.get("readiness")
+        check()
     except SignalboxError:
-        return answer(_health("unavailable", {"store": "unavailable"}), 503, {"Retry-After": "1"})
-    return answer(_health("ok", {"store": "ok"}))
+        status = "unavailable"
+    return {"status": status, "latency_ms": round((clock.monotonic() - began) * 1000, 1)}
 
 
 # Node types

@@ -7,8 +7,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 
+class Dependency(BaseModel):
+    """Something the system needs, and how long it took to answer."""
+
+    status: Literal["ok", "unavailable"]
+    latency_ms: float
+
+
 class Health(BaseModel):
-    """Whether the system answers; ``dependencies`` is filled by the readiness check only."""
+    """Whether the system answers; ``dependencies`` is filled by the checks of readiness and start-up only."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -19,7 +26,7 @@ class Health(BaseModel):
     status: Literal["ok", "unavailable"]
     time: str
     version: str
-    dependencies: dict[str, str]
+    dependencies: dict[str, Dependency]
 
 
 class Plugin(BaseModel):

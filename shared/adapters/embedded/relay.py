@@ -15,6 +15,9 @@ log = logger("relay")
 BATCH = 500
 IDLE_SECONDS = 0.5
 PENDING_SECONDS = 0.05
+PACE_SECONDS = 0.03
+"""From one look at new records to the next: under load they come in batches, which cost little more than one record."""
+
 TRIM_SECONDS = 1.0
 MAX_TRIES = 5
 """How often a change record is tried; then it is dropped, so that it holds up nothing."""
@@ -36,6 +39,11 @@ class RelayThread:
     def run(self) -> None:
         """Begin to work."""
         self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still works."""
+        return self._thread.is_alive()
 
     def room(self, connection_id: str) -> None:
         """A connection that was full takes messages again; from any thread."""
@@ -59,9 +67,11 @@ class RelayThread:
         self._resume()
         pending = self._relay.holds_back or self._retries
         if self._stream.wait(self._after, PENDING_SECONDS if pending else IDLE_SECONDS):
+            begun = clock.monotonic()
             records = self._stream.read(self._after, BATCH)
             self._handle([(1, record) for record in records])
             self._after = max((record.sequence for record in records), default=self._after)
+            self._stop.wait(begun + PACE_SECONDS - clock.monotonic())
         elif self._retries:
             again, self._retries = self._retries, []
             self._handle(again)
