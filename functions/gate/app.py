@@ -148,13 +148,23 @@ def _judged(request: Request, body: Body, question: str) -> Response:
     try:
         call = read_call(body.json(), key.org_id, at_gate=question != "execute")
         if question == "gate":
-            governance.allowances.require(key.org_id)
+            _require_allowance(key, call)
         answered = answer(decide(api_key_of(request) or "", key, call))
     except Refused:
         governance.touches.touch(key.org_id, key.key_id)
         raise
     governance.touches.touch(key.org_id, key.key_id)
     return answered
+
+
+def _require_allowance(key: KnownKey, call: Call) -> None:
+    """Count a call of the org. Refused, it leaves a row as any refusal does."""
+    governance = services().governance
+    try:
+        governance.allowances.require(key.org_id)
+    except Refused as refused:
+        governance.gate.recorder.refused(key, call, refused)
+        raise
 
 
 @router.post(

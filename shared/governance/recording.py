@@ -20,6 +20,8 @@ from shared.store.transaction import put_if_absent
 log = logger("gate")
 
 _REMEMBERED = 4096
+_FLOODS = ("RATE_LIMIT_EXCEEDED", "EXECUTION_QUOTA_EXCEEDED")
+"""What clients that do not give up are refused for again and again."""
 
 
 class Recorder:
@@ -39,7 +41,7 @@ class Recorder:
             log.warning("refusal not recorded", extra={"reason": str(error), "key_id": key.key_id})
 
     def _is_news(self, key_id: str, code: str) -> bool:
-        if code != "RATE_LIMIT_EXCEEDED":
+        if code not in _FLOODS:
             return True
         told = key_id, code, clock.now_ms() // 60_000
         with self._lock:

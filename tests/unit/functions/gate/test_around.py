@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 
 from functions.gate.app import handler
 from shared.composition import Services
+from shared.governance import plans
 from shared.governance.money import MICRO
+from shared.governance.plans import PLANS
 from shared.governance.policies import Policies
 from shared.kit import clock, ids
+from shared.store.models.governance import Operation
 from tests.support.apigw import Answer, bearer, call
 from tests.support.deployment import deployment, sign_up
 from tests.support.governance import Governed, govern, owner
@@ -287,17 +291,33 @@ def test_a_key_has_a_budget_of_its_own(services: Services, bot: Governed) -> Non
     assert [bot.gate(handler).status, bot.gate(handler).status, other.gate(handler).status] == [200, 402, 200]
 
 
+def _refusals(bot: Governed) -> list[str]:
+    """The codes of the refusals that were written down."""
+    return [row.error_code for row in Operation.by_org.query(bot.org_id) if row.error_code is not None]
+
+
 def test_an_org_may_be_limited(tmp_path: Path) -> None:
-    """429 for the whole organisation where the deployment says so; checks are not counted."""
+    """429 for the whole organisation where the deployment says so, listed once a minute; checks are not counted."""
     with deployment(tmp_path, org_requests_per_second=1) as services, clock.use(HeldClock()):
         bot = govern(services)
         assert bot.post(handler, "/api/v1/check", {"organization_id": "local"}).status == 200
         assert bot.gate(handler).status == 200
         refused = bot.gate(handler)
         assert (refused.status, refused.body["details"]["scope"]) == (429, "organization")
+        assert bot.gate(handler).status == 429
+        assert _refusals(bot) == ["RATE_LIMIT_EXCEEDED"]
 
 
-def test_a_plan_may_be_enforced(tmp_path: Path) -> None:
-    """Calls within the plan pass, counted from what was asked of the gate."""
-    with deployment(tmp_path, plan_enforcement=True) as services:
-        assert govern(services).gate(handler).status == 200
+def test_a_plan_may_be_enforced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls within the plan pass, counted from what was asked of the gate; the others are refused, listed once."""
+    small = replace(PLANS["lite"], limits={**PLANS["lite"].limits, "executions": 1})
+    monkeypatch.setattr(plans, "PLANS", {"lite": small})
+    held = HeldClock()
+    with deployment(tmp_path, plan_enforcement=True, default_plan="lite") as services, clock.use(held):
+        bot = govern(services)
+        assert bot.gate(handler).status == 200
+        held.advance(60)
+        refused = bot.gate(handler)
+        assert (refused.status, refused.body["error_code"]) == (403, "EXECUTION_QUOTA_EXCEEDED")
+        assert bot.gate(handler).status == 403
+        assert _refusals(bot) == ["EXECUTION_QUOTA_EXCEEDED"]
