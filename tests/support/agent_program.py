@@ -1,9 +1,8 @@
 """A program that uses NullRun's SDK, told step by step what to do; started by ``tests/support/agents.py``.
 
-Each line it reads is ``{"run": SCRIPT}`` or ``{"say": VALUE}``. A script runs as Python in one lasting namespace; the
-value of its last expression (awaited, where it is a coroutine) is answered as ``{"value": …}``, an exception as
-``{"raised": {…}}``. Scripts may ``tell`` a value at once, ``hear`` what the parent says, and wait ``until`` something
-is so.
+Each line it reads is ``{"run": SCRIPT}``, which runs as Python in one lasting namespace. The value of its last
+expression (awaited, where it is a coroutine) is answered as ``{"value": …}``, an exception as ``{"raised": {…}}``.
+Scripts may ``tell`` a value at once, and wait ``until`` something is so.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import nullrun
 T = TypeVar("T")
 
 PATIENCE_S = 60.0
-ATTRIBUTES = ("error_code", "agent_message", "denial_note", "reason", "retryable", "tool_name", "workflow_id")
+ATTRIBUTES = ("error_code", "agent_message", "denial_note", "reason", "retry_after", "workflow_id")
 
 out, sys.stdout = sys.stdout, sys.stderr
 printing = threading.Lock()
@@ -41,11 +40,6 @@ def tell(value: Any) -> None:
     emit({"told": value})
 
 
-def hear() -> Any:
-    """Wait for what the parent says next."""
-    return json.loads(sys.stdin.readline())["say"]
-
-
 def until(condition: Callable[[], T]) -> T:
     """Wait for a condition; what it came to. There is nothing in the SDK that could wake us."""
     deadline = time.monotonic() + PATIENCE_S
@@ -59,10 +53,12 @@ def until(condition: Callable[[], T]) -> T:
 def run(script: str, namespace: dict[str, Any]) -> Any:
     """Execute a script; the value of its last expression."""
     tree = ast.parse(script)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, "script", "exec"), namespace)
-    if last is None:
+    last = tree.body[-1]
+    if not isinstance(last, ast.Expr):
+        exec(compile(tree, "script", "exec"), namespace)
         return None
+    tree.body.pop()
+    exec(compile(tree, "script", "exec"), namespace)
     value = eval(compile(ast.Expression(last.value), "script", "eval"), namespace)
     return asyncio.run(value) if inspect.iscoroutine(value) else value
 
@@ -70,13 +66,12 @@ def run(script: str, namespace: dict[str, Any]) -> Any:
 def raised(error: BaseException) -> dict[str, Any]:
     """What there is to know of an exception."""
     shown = {name: getattr(error, name, None) for name in ATTRIBUTES}
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    return {"kind": kinds[0], "kinds": kinds, "text": str(error), **shown}
+    return {"kind": type(error).__name__, "text": str(error), **shown}
 
 
 def main() -> None:
     """Follow the parent until it closes the pipe."""
-    namespace: dict[str, Any] = {"nullrun": nullrun, "asyncio": asyncio, "tell": tell, "hear": hear, "until": until}
+    namespace: dict[str, Any] = {"nullrun": nullrun, "asyncio": asyncio, "tell": tell, "until": until}
     for line in sys.stdin:
         try:
             emit({"value": run(json.loads(line)["run"], namespace)})

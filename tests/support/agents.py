@@ -9,8 +9,6 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +30,15 @@ runtime = nullrun.init({arguments})
 FOLLOWING = "until(lambda: runtime.status().ws_connected and runtime.status().workflow_state) and None"
 
 
-@dataclass(frozen=True)
 class Raised(Exception):
-    """An exception of a script: its class, the classes above it, the SDK's code and its text."""
+    """An exception of a script: its class, the SDK's code, its text, and what else it told."""
 
-    kind: str
-    kinds: list[str]
-    code: str | None
-    text: str
-    fields: dict[str, Any]
+    def __init__(self, fields: dict[str, Any]) -> None:
+        super().__init__(fields)
+        self.kind: str = fields.pop("kind")
+        self.code: str | None = fields.pop("error_code")
+        self.text: str = fields.pop("text")
+        self.fields = fields
 
 
 class Agent:
@@ -54,6 +52,8 @@ class Agent:
             [sys.executable, str(PROGRAM)], cwd=folder, env=variables, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
         )  # fmt: skip
+        self.is_busy = False
+        """Whether a script is under way."""
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -87,14 +87,20 @@ class Agent:
 
     def refused(self, script: str) -> Raised:
         """Run a script that must raise; what it raised."""
+        self.begin(script)
+        return self.refused_in_the_end()
+
+    def refused_in_the_end(self) -> Raised:
+        """What the script under way raises, as it must."""
         try:
-            value = self.run(script)
+            value = self.end()
         except Raised as error:
             return error
         raise AssertionError(f"nothing was raised; the value is {value!r}")
 
     def begin(self, script: str) -> None:
         """Start a script that goes on while something else happens."""
+        self.is_busy = True
         self._send({"run": script})
 
     def told(self) -> Any:
@@ -103,16 +109,12 @@ class Agent:
         assert "told" in message, (message, self.log)
         return message["told"]
 
-    def say(self, value: Any) -> None:
-        """Answer the script under way."""
-        self._send({"say": value})
-
     def end(self) -> Any:
         """The value of the script under way. Raises Raised."""
         message = self._next()
+        self.is_busy = "told" in message
         if "raised" in message:
-            fields = message["raised"]
-            raise Raised(fields.pop("kind"), fields.pop("kinds"), fields.pop("error_code"), fields.pop("text"), fields)
+            raise Raised(message["raised"])
         assert "value" in message, (message, self.log)
         return message["value"]
 
@@ -138,26 +140,14 @@ class Agent:
     def close(self) -> None:
         """Let it finish and wait for its end."""
         assert self._process.stdin is not None and self._process.stdout is not None
+        if self.is_busy:
+            self._process.kill()
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        try:
-            self._process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(PATIENCE_S)
+        self._process.wait(PATIENCE_S)
         self._reader.join()
         self._process.stdout.close()
         self._log.close()
-
-
-@contextmanager
-def agent_process(folder: Path) -> Iterator[Agent]:
-    """A process that is ended at the end of the block."""
-    started = Agent(folder)
-    try:
-        yield started
-    finally:
-        started.close()
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.agents import Agent, Team, agent_process
+from tests.support.agents import Agent, Team
 from tests.support.server import Server
 
 
 @pytest.fixture(scope="session")
-def agent_of_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    """The process; it forgets its org when it starts with the key of another."""
-    with agent_process(tmp_path_factory.mktemp("agent")) as started:
-        yield started
+def agents() -> Iterator[list[Agent]]:
+    """The process, once there is one."""
+    made: list[Agent] = []
+    yield made
+    for agent in made:
+        agent.close()
+
+
+@pytest.fixture
+def agent_of_worker(tmp_path_factory: pytest.TempPathFactory, agents: list[Agent]) -> Agent:
+    """The process; it forgets its org when it starts with the key of another. One that hangs is replaced."""
+    if not agents or agents[-1].is_busy:
+        agents.append(Agent(tmp_path_factory.mktemp("agent")))
+    return agents[-1]
 
 
 @pytest.fixture
