@@ -231,7 +231,7 @@ def test_a_poll_sees_the_state(services: Services, bot: Governed) -> None:
     change = services.governance.workflows.change_state
     states = []
     for step in ("pause", "resume", "kill"):
-        change(owner(), bot.workflow_id, step, "why")  # type: ignore[arg-type]
+        change(owner(), bot.workflow_id, step, "why")
         found = _get("/api/v1/status/my%20bot", x_api_key=bot.key).body
         states.append((found["state"], found["version"], found["workflow_id"]))
     assert states == [("paused", 2, "my bot"), ("Normal", 3, "my bot"), ("Killed", 4, "my bot")]
