@@ -208,7 +208,7 @@ def list_exports(principal: OrgPrincipal) -> Response:
         request=NewExport,
         optional_body=True,
         answers={200: ExportStarted},
-        errors=(400, 413, 422, 503),
+        errors=(400, 413, 422, 429, 503),
         security="any",
         api=Api.NULLRUN,
     ),

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from pynamodb.expressions.update import Action
 
@@ -23,7 +24,7 @@ from shared.governance.events import Actor, Fact, add_event
 from shared.governance.verification import first_since
 from shared.identity.principal import Principal
 from shared.kit import clock, crypto, ids
-from shared.kit.errors import Forbidden, NotFound, SignalboxError, Unavailable, Unprocessable
+from shared.kit.errors import Forbidden, NotFound, SignalboxError, TooManyRequests, Unavailable, Unprocessable
 from shared.store.blobs import Blobs, LinkedBlobs
 from shared.store.models.audit import AuditEntry, AuditHead, ExportJob, audit_pk, entry_sk, exports_pk
 from shared.store.transaction import ConditionFailed, Transaction, read, update_if
@@ -37,6 +38,15 @@ WINDOW_MS = 30 * 24 * 3600 * 1000
 MOST_ENTRIES = 50_000
 """Entries a file holds; of a time with more, the newest."""
 
+MOST_BYTES = 64 * 1024 * 1024
+"""Bytes a file has; of more, the newest entries."""
+
+MOST_UNENDED = 20
+"""Jobs of an org that wait or are under way at once."""
+
+MOST_KEPT = 100
+"""Jobs of an org that are kept with their files, the newest."""
+
 MOST_AT_ONCE = 5_000
 """Entries that are written at once by whoever follows the change stream; more wait for the sweep."""
 
@@ -46,6 +56,7 @@ LINK_S = 900
 SHOWN = 10
 """Jobs in the list."""
 
+_UNENDED = ("pending", "processing")
 _JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -77,9 +88,10 @@ class Exports:
         self, principal: Principal, since_ms: int | None = None, until_ms: int | None = None, *,
         job_id: str | None = None,
     ) -> ExportView:  # fmt: skip
-        """Ask for an export of what happened in a time, by default in the last 30 days. Raises Unprocessable.
+        """Ask for an export of what happened in a time, by default in the last 30 days.
 
-        A given ``job_id`` that exists is answered as it is.
+        A given ``job_id`` that exists is answered as it is. Raises Unprocessable, and TooManyRequests where too many
+        others have not ended.
         """
         now = clock.now_ms()
         # What happened in this millisecond belongs to it.
@@ -88,6 +100,9 @@ class Exports:
         if since >= until:
             raise Unprocessable.field("since", "Since must be before until")
         job_id = job_id or ids.uuid7()
+        unended = [row.job_id for row in _newest(principal.org_id) if row.status in _UNENDED]
+        if len(unended) >= MOST_UNENDED and job_id not in unended:
+            raise TooManyRequests(f"{MOST_UNENDED} exports have not ended yet; wait for them", retry_after=60)
         job = ExportJob(
             exports_pk(principal.org_id), job_id, job_id=job_id, status="pending", since_ms=since, until_ms=until,
             created_ms=now,
@@ -103,9 +118,7 @@ class Exports:
 
     def list(self, principal: Principal) -> list[ExportView]:
         """The newest jobs, newest first."""
-        pk = exports_pk(principal.org_id)
-        jobs = ExportJob.query(pk, scan_index_forward=False, limit=SHOWN, consistent_read=True)
-        return [self._view(principal.org_id, job) for job in jobs]
+        return [self._view(principal.org_id, job) for job in islice(_newest(principal.org_id), SHOWN)]
 
     def get(self, principal: Principal, job_id: str) -> ExportView:
         """One job. Raises NotFound."""
@@ -158,30 +171,51 @@ class Exports:
         first = first_since(org_id, last, int(job.since_ms))
         if most is not None and last - first >= most:
             return False
-        unended = ExportJob.status.is_in("pending", "processing")
+        unended = ExportJob.status.is_in(*_UNENDED)
         update_if(job, [ExportJob.status.set("processing")], unended)
         try:
-            done = self._write(org_id, job, max(first, last - MOST_ENTRIES + 1), last)
-            truncated = ExportJob.truncated.set(last - first >= MOST_ENTRIES)
-            actions = [ExportJob.status.set("completed"), truncated, *done]
+            actions = [ExportJob.status.set("completed"), *self._write(org_id, job, first, last)]
         except Unavailable:
             raise
         except SignalboxError as error:
             actions = [ExportJob.status.set("failed"), ExportJob.error_message.set(error.message)]
         update_if(job, [*actions, ExportJob.completed_ms.set(clock.now_ms())], unended)
+        self._forget_old(org_id)
         return True
 
     def _write(self, org_id: str, job: ExportJob, first: int, last: int) -> Sequence[Action]:
         """Write the file; what the job is to say of it."""
         lines: list[bytes] = []
-        numbers = AuditEntry.sk.between(entry_sk(first), entry_sk(last))
-        for entry in AuditEntry.query(audit_pk(org_id), numbers, consistent_read=True) if first <= last else ():
+        size, truncated = 0, last - first >= MOST_ENTRIES
+        numbers = AuditEntry.sk.between(entry_sk(max(first, last - MOST_ENTRIES + 1)), entry_sk(last))
+        found = AuditEntry.query(audit_pk(org_id), numbers, scan_index_forward=False, consistent_read=True)
+        # The newest first, because it is the oldest that are left out.
+        for entry in found if first <= last else ():
             shown = told(entry)
-            if int(job.since_ms) <= clock.parse_rfc3339(shown["timestamp"]) < int(job.until_ms):
-                lines.append(canonical(shown).encode("utf-8", "surrogatepass") + b"\n")
+            if not int(job.since_ms) <= clock.parse_rfc3339(shown["timestamp"]) < int(job.until_ms):
+                continue
+            line = canonical(shown).encode("utf-8", "surrogatepass") + b"\n"
+            size += len(line)
+            if size > MOST_BYTES:
+                truncated = True
+                break
+            lines.append(line)
         blob = f"exports/{org_id}/{job.job_id}.jsonl"
-        self._blobs.put(blob, b"".join(lines))
-        return [ExportJob.record_count.set(len(lines)), ExportJob.blob.set(blob)]
+        self._blobs.put(blob, b"".join(reversed(lines)))
+        return [
+            ExportJob.record_count.set(len(lines)), ExportJob.truncated.set(truncated), ExportJob.blob.set(blob),
+        ]  # fmt: skip
+
+    def _forget_old(self, org_id: str) -> None:
+        """Remove jobs beyond those that are kept, and first their files."""
+        for job in islice(_newest(org_id), MOST_KEPT, None):
+            if job.blob is not None:
+                self._blobs.delete(job.blob)
+            Transaction().delete(job).commit()
+
+
+def _newest(org_id: str) -> Iterator[ExportJob]:
+    return iter(ExportJob.query(exports_pk(org_id), scan_index_forward=False, consistent_read=True))
 
 
 def _job(org_id: str, job_id: str) -> ExportJob:

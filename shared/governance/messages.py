@@ -17,8 +17,11 @@ KEPT_S = 30 * 24 * 3600
 
 
 def mail_delivery(org_id: str, delivery_id: str, recipient: str, *, subject: str, text: str) -> Delivery:
-    """A mail to a person, to be put into the transaction of what it tells of; it is due at once."""
-    return new_delivery(org_id, delivery_id, {"subject": subject, "text": text}, recipient=recipient)
+    """A mail to a person, to be put into the transaction of what it tells of; it is due at once.
+
+    A ``subject`` may have names of people and orgs in it; whatever ends a line there becomes a space.
+    """
+    return new_delivery(org_id, delivery_id, {"subject": " ".join(subject.split()), "text": text}, recipient=recipient)
 
 
 def new_delivery(

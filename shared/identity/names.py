@@ -16,7 +16,9 @@ MAX_FOLDED_BYTES = 1024
 MIN_PASSWORD = 8
 MAX_PASSWORD = 256
 
-_EMAIL = re.compile(r"[^@\s:]+@[^@\s:]+")
+_EMAIL = re.compile(r"[^@\s:,;<>()\[\]\\\"]+@[^@\s:,;<>()\[\]\\\"]+")
+"""One address, and nothing that a mail system reads as a list, a name or a comment (RFC 5322, 3.2.3)."""
+
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 

@@ -14,7 +14,7 @@ from shared.governance.exports import LINK_S, SHOWN, WINDOW_MS, Exports
 from shared.governance.outbox import Outbox
 from shared.identity.principal import Principal
 from shared.kit import clock, ids
-from shared.kit.errors import Forbidden, NotFound, PayloadTooLarge, Unavailable, Unprocessable
+from shared.kit.errors import Forbidden, NotFound, PayloadTooLarge, TooManyRequests, Unavailable, Unprocessable
 from shared.store.blobs import FolderBlobs
 from shared.store.embedded import EmbeddedEngine
 from shared.store.models.audit import ExportJob, exports_pk
@@ -119,6 +119,51 @@ def test_a_file_has_so_many_entries_at_most(exports: Exports, monkeypatch: pytes
     job = exports.create(ADA)
     exports.run(ORG, job.id)
     assert (exports.get(ADA, job.id).record_count, exports.get(ADA, job.id).truncated) == (2, True)
+
+
+def test_a_file_has_so_many_bytes_at_most(
+    exports: Exports, blobs: FailingBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest entries that fit, oldest first."""
+    chain("a", "b", "c")
+    whole = exports.create(ADA)
+    exports.run(ORG, whole.id)
+    lines = blobs.get(f"exports/{ORG}/{whole.id}.jsonl").splitlines(keepends=True)
+    monkeypatch.setattr("shared.governance.exports.MOST_BYTES", len(lines[1]) + len(lines[2]))
+    job = exports.create(ADA)
+    exports.run(ORG, job.id)
+    assert blobs.get(f"exports/{ORG}/{job.id}.jsonl").splitlines(keepends=True) == lines[1:]
+    assert (exports.get(ADA, job.id).record_count, exports.get(ADA, job.id).truncated) == (2, True)
+
+
+def test_so_many_exports_are_under_way_at_most(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks again and again waits; a repeated request is still answered, and other orgs are."""
+    monkeypatch.setattr("shared.governance.exports.MOST_UNENDED", 2)
+    first, second = exports.create(ADA), exports.create(ADA)
+    with pytest.raises(TooManyRequests):
+        exports.create(ADA)
+    assert exports.create(ADA, job_id=second.id) == second
+    exports.create(EVE)
+    exports.run(ORG, first.id)
+    exports.create(ADA)
+
+
+def test_old_exports_go_with_their_files(
+    exports: Exports, blobs: FailingBlobs, held: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files do not pile up."""
+    monkeypatch.setattr("shared.governance.exports.MOST_KEPT", 2)
+    made = []
+    for _ in range(3):
+        made.append(exports.create(ADA).id)
+        exports.run(ORG, made[-1])
+        held.advance(1)
+    assert [job.id for job in exports.list(ADA)] == made[:0:-1]
+    with pytest.raises(NotFound):
+        exports.get(ADA, made[0])
+    with pytest.raises(NotFound):
+        blobs.get(f"exports/{ORG}/{made[0]}.jsonl")
+    blobs.get(f"exports/{ORG}/{made[1]}.jsonl")
 
 
 def test_a_given_job_is_made_once(exports: Exports) -> None:

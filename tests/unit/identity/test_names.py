@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.identity.names import checked_email, checked_name, checked_password, checked_username, fold
+from shared.identity.names import checked_email, checked_name, checked_password, checked_username, fold, is_same_address
 from shared.kit.errors import InvalidRequest
 
 
@@ -31,7 +31,26 @@ def test_other_passwords_are_refused(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "email", ["", "ada", "@example.com", "ada@", "a b@example.com", "a@b@c", "a\n@b.c", "a:b@c.d", "x" * 254 + "@b"]
+    "email",
+    [
+        "",
+        "ada",
+        "@example.com",
+        "ada@",
+        "a b@example.com",
+        "a@b@c",
+        "a\n@b.c",
+        "a:b@c.d",
+        "x" * 254 + "@b",
+        "a,b@c.d",
+        "a@b.c,d",
+        "a;b@c.d",
+        "<a@b.c>",
+        "a(b)@c.d",
+        '"a"@b.c',
+        "a@[127.0.0.1]",
+        "a\\b@c.d",
+    ],
 )
 def test_what_is_no_address_is_refused(email: str) -> None:
     """One @ with something on both sides, at most 254 characters, no blanks; no colon, for the sake of HTTP Basic."""
@@ -44,6 +63,22 @@ def test_what_is_no_user_name_is_refused(username: str) -> None:
     """A user name is a line without a colon, which HTTP Basic could not carry."""
     with pytest.raises(InvalidRequest):
         checked_username(username)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("ada@example.com", "Ada@EXAMPLE.com", True),
+        ("zoë@example.com", "zoë@example.com", True),
+        ("zoë@example.com", "zoË@example.com", False),
+        ("ada@example.com", "\uff41da@example.com", False),
+        ("ask@example.com", "as\u212a@example.com", False),
+        ("ada@example.com", "ada@example.org", False),
+    ],
+)
+def test_addresses_of_one_person(one: str, other: str, same: bool) -> None:
+    """Nothing but the case of ASCII letters is overlooked."""
+    assert is_same_address(one, other) is is_same_address(other, one) is same
 
 
 def test_blanks_around_are_dropped() -> None:

@@ -383,6 +383,14 @@ def test_export_413(ada: Person) -> None:
     assert export(ada, raw=b" " * (4 * 1024 * 1024 + 1)).status == 413
 
 
+def test_export_429(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many that have not ended."""
+    monkeypatch.setattr("shared.governance.exports.MOST_UNENDED", 1)
+    assert export(ada).status == 200
+    answer = export(ada)
+    assert (answer.status, answer.body["error"], answer.headers["retry-after"]) == (429, "rate_limit_exceeded", "60")
+
+
 @pytest.mark.parametrize("job", [UNKNOWN, "x", "%20", "a%23b", "x" * 900])
 @pytest.mark.parametrize("path", ["status", "file"])
 def test_export_404(ada: Person, job: str, path: str) -> None:
