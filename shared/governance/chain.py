@@ -57,6 +57,7 @@ def _of_operation(operation: Operation, labels: Mapping[str, str]) -> dict[str, 
     metadata = {
         "operation_id": operation.operation_id, "model": operation.model, "trace_id": operation.trace_id,
         "chain_id": operation.chain_id, "approval_id": operation.approval_id,
+        "flow_execution_id": operation.flow_execution_id,
         "projected_microcents": int(operation.projected),
     }  # fmt: skip
     actor = Actor.of_key(key_id, labels.get(key_id, key_id)) if key_id else SYSTEM

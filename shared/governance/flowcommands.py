@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 from shared.governance.states import KILLED, PAUSED
 from shared.identity.principal import Principal, system_principal
-from shared.kit import ids, json
+from shared.kit import json
 from shared.kit.errors import Conflict, NotFound
 from shared.store.models.governance import Event, Purse, purse_pk
 from shared.store.models.policies import Approval, Binding, bindings_pk
@@ -68,8 +68,7 @@ class FlowCommands:
         live = runs.live(principal, definition_id)
         if event.action == "workflow.unbound" and json.loads(event.details).get("workflow_deleted"):
             # What a workflow governed ends with it. What has begun since is free, or another one's.
-            until = ids.uuid7_with(int(event.created_ms) + 1, 0)
-            for execution_id in [execution_id for execution_id in live if execution_id < until]:
+            for execution_id in [execution_id for execution_id in live if execution_id < event.event_id]:
                 _tell(runs.cancel, principal, execution_id)
             return
         tell = _way(runs, event.org_id, workflow_id)

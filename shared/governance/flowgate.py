@@ -47,6 +47,9 @@ BELIEVED_MS = 5_000
 LOOK_MS = 60_000
 """When something held is looked at again, should its wake-up be lost."""
 
+PAUSED_MS = 15 * 60_000
+"""As before, under a pause: each look leaves a refusal in the books."""
+
 MODEL_KINDS = ("llm", "ai.agent", "agent")
 LONGEST_ARGUMENT = 200
 LONGEST_NAME = 64
@@ -98,11 +101,10 @@ class FlowGate:
         """Settle what an attempt used, and give back the rest."""
         with self._lock:
             begun = self._begun.pop(effect.key, None)
-        workflow_id = begun or self._workflow(effect)
-        if workflow_id is None:
-            return
         try:
-            self._settle(_key(effect, workflow_id), effect, usage, failed=failed)
+            workflow_id = begun or self._workflow(effect)
+            if workflow_id is not None:
+                self._settle(_key(effect, workflow_id), effect, usage, failed=failed)
         except SignalboxError as error:
             # The node is not to fail for it: its reservation expires, and the log has what it used.
             about = {"execution_id": effect.execution.id, "reason": error.message, "usage": list(usage)}
@@ -133,6 +135,7 @@ class FlowGate:
             approvals.check(operation, approval_id, call.action_digest)
         except Refused as refused:
             if refused.reason != "APPROVAL_NOT_YET_APPROVED":
+                complete(key.org_id, operation.execution_id, failed=True, latency_ms=None, workflow_id=key.workflow_id)
                 raise
             reason = f"waiting for approval {approval_id}: {answer['explanation']}"
             return Decision("hold", reason, until_ms=clock.now_ms() + LOOK_MS, alone=True)
@@ -177,7 +180,7 @@ def _key(effect: Effect, workflow_id: str) -> KnownKey:
 def _refusal(refused: Refused) -> Decision:
     now, reason = clock.now_ms(), f"{refused.reason}: {refused.message}"
     if refused.reason == "WORKFLOW_PAUSED":
-        return Decision("hold", reason, until_ms=now + LOOK_MS, status="paused")
+        return Decision("hold", reason, until_ms=now + PAUSED_MS, status="paused")
     if refused.reason in ("RATE_LIMIT_EXCEEDED", "TOO_MANY_PENDING_APPROVALS"):
         return Decision("hold", reason, until_ms=now + (refused.retry_after or 1) * 1000)
     return Decision("refuse", reason)
