@@ -140,7 +140,7 @@ class Registration:
         if record is None:
             raise Unauthorized("The account does not exist any more")
         found = self._invites.accept(token, record)
-        return _joined(self._identity.sessions.begin(record.account_id), found)
+        return _joined(self._identity.sessions.begin(record.account_id, principal.epoch), found)
 
     def accept_new(self, token: str, *, name: str, password: str, account_id: str | None = None) -> Joined:
         """Make an account with the invited address and have it join the org.

@@ -181,6 +181,7 @@ def _principal(
         deployment_admin=account.administrator,
         dialect=dialect,
         token_id=token_id,
+        epoch=int(account.epoch),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from shared.kit.errors import Forbidden, Unauthorized
@@ -26,7 +26,7 @@ class Principal:
 
     ``deployment_admin`` manages accounts; it opens no other org's data. ``token_id`` is the session's ``jti``, empty
     for a password. A key acts for no account: ``key_id``, ``workflow_id`` (the one it is bound to) and ``scopes`` say
-    what it is, and it reads its org as a viewer does.
+    what it is, and it reads its org as a viewer does. ``epoch`` is that of the account when a person was judged.
     """
 
     kind: Kind
@@ -41,6 +41,7 @@ class Principal:
     key_version: int = 0
     workflow_id: str = ""
     scopes: frozenset[str] = frozenset()
+    epoch: int | None = field(default=None, compare=False)
 
     @property
     def is_anonymous(self) -> bool:

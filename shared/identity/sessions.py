@@ -69,7 +69,8 @@ class Sessions:
         unchanged = AccountRecord.password_hash == record.password_hash
         update_if(record, [AccountRecord.password_hash.set(self._passwords.hash(password))], unchanged)
 
-    def _open(self, record: AccountRecord, dialect: Dialect) -> Session:
+    def _open(self, record: AccountRecord, dialect: Dialect, epoch: int | None = None) -> Session:
+        """A session. Whoever was judged some reads ago says at which ``epoch``: if it has moved, it is over at once."""
         now = clock.now_ms() // 1000
         expires = now + self._life_s
         claims: dict[str, Any] = {
@@ -83,18 +84,21 @@ class Sessions:
             "jti": ids.uuid4(),
             "dlt": dialect,
             "org": record.home_org,
-            "ep": int(record.epoch),
+            "ep": int(record.epoch) if epoch is None else epoch,
         }
         orgs = org_roles(record.account_id)
         role = next((org.role for org in orgs if org.id == record.home_org), "viewer")
         return Session(self._tokens.sign(SESSION, claims), expires * 1000, Account.of(record), role, orgs)
 
-    def begin(self, account_id: str) -> Session:
-        """A session of an account that has proved otherwise who it is. Raises Unauthorized when it is gone."""
+    def begin(self, account_id: str, epoch: int | None = None) -> Session:
+        """A session of an account that has proved otherwise who it is, at an ``epoch`` if by another session.
+
+        Raises Unauthorized when it is gone.
+        """
         record = account_record(account_id)
         if record is None:
             raise Unauthorized("The account does not exist any more")
-        return self._open(record, "seed")
+        return self._open(record, "seed", epoch)
 
     def refresh(self, principal: Principal, *, dialect: Dialect | None = None) -> Session:
         """Another session of the same account; the one at hand goes on until it expires or is logged out.
@@ -104,7 +108,7 @@ class Sessions:
         record = account_record(principal.account_id)
         if record is None:
             raise Unauthorized("The account does not exist any more")
-        return self._open(record, dialect or principal.dialect)
+        return self._open(record, dialect or principal.dialect, principal.epoch)
 
     def logout(self, principal: Principal) -> None:
         """End this session and no other; a caller with a password has none and nothing happens."""

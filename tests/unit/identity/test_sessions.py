@@ -114,6 +114,17 @@ def test_a_new_password_ends_the_other_sessions(identity: Identity) -> None:
     identity.sessions.login("ada", "another password")
 
 
+def test_a_session_that_is_refreshed_meanwhile_ends_too(identity: Identity) -> None:
+    """Whoever is shut out cannot get a new session by a request that was judged just before."""
+    made = identity.accounts.sign_up(username="ada", password=PASSWORD)
+    late, owner = (principal(identity, identity.sessions.login("ada", PASSWORD).token) for _ in range(2))
+    identity.accounts.update(owner, made.id, Changes(password="another long one 7"))
+    for token in (identity.sessions.refresh(late).token, identity.sessions.begin(made.id, late.epoch).token):
+        with pytest.raises(Unauthorized):
+            principal(identity, token)
+    principal(identity, identity.sessions.begin(made.id).token)
+
+
 def test_an_administrators_reset_ends_all_sessions(identity: Identity) -> None:
     """When somebody else sets the password, no session of the account survives."""
     identity.accounts.sign_up(username="ada", password=PASSWORD)
