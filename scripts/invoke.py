@@ -89,7 +89,8 @@ def main() -> int:
         "AWS_REGION": REGION,
     }
     if not chosen.aws:
-        environment |= {"SIGNALBOX_ADAPTER": "embedded", "SIGNALBOX_DATA": chosen.data, "SIGNALBOX_OPEN_SIGNUP": "true"}
+        environment |= {"SIGNALBOX_ADAPTER": "embedded", "SIGNALBOX_DATA": chosen.data}
+        environment |= {"SIGNALBOX_OPEN_SIGNUP": "true", "SIGNALBOX_HMAC_REQUIRED": "false"}
     environment |= {name: os.environ[name] for name in environment if chosen.aws and name in os.environ}
     environment |= dict(pair.partition("=")[::2] for pair in chosen.env)
     os.environ.update(environment)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from shared.kit import json
-from shared.kit.settings import Settings
+from shared.kit.settings import UNSIGNED, Settings
 
 READY = "Signalbox is ready at "
 """How the first line begins; the base URL follows it."""
@@ -13,7 +15,7 @@ _AGENTS = {"email": "you@example.com", "password": "at least 12 characters", "na
 
 
 def banner(chosen: Settings) -> str:
-    """Where everything is and how to sign up."""
+    """Where everything is and how to sign up; and a warning when others can reach it and need not sign."""
     url = chosen.public_url
     lines = [
         f"{READY}{url}",
@@ -26,7 +28,17 @@ def banner(chosen: Settings) -> str:
         f"              The answer has an API key; NullRun's SDK takes it with NULLRUN_API_URL={url}",
         "  stop        Ctrl-C",
     ]
+    if not chosen.hmac_required and not _only_this_machine(chosen.host):
+        lines.append(f"WARNING: {UNSIGNED}")
     return "\n".join(lines)
+
+
+def _only_this_machine(host: str) -> bool:
+    """Whether nobody else can reach what listens there. A name other than localhost may stand for any address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _post(url: str, body: dict[str, str]) -> str:

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     websocket_url: str = Field("", description="Management endpoint of the WebSocket API (AWS).")
 
 
+UNSIGNED = (
+    "Requests with an API key need not be signed, so whoever sees a key can use it; set SIGNALBOX_HMAC_REQUIRED=true"
+)
+"""What is said where ``hmac_required`` is off and others can reach the deployment."""
+
 _current: Settings | None = None
 
 

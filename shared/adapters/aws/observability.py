@@ -6,13 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.adapters.aws.preload import preload
-from shared.kit.settings import settings
+from shared.kit.logging import logger
+from shared.kit.settings import UNSIGNED, settings
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
 NAMESPACE = "Signalbox"
 TRACED = ("botocore",)
 """The libraries whose calls are traced: those to AWS."""
+
+KEYED = ("approvals", "gate", "tracking")
+"""The families whose requests agents sign."""
 
 _FAULT = 500
 
@@ -25,6 +29,8 @@ def observed(family: str, handler: Handler) -> Handler:
     if settings().adapter != "aws":
         return handler
     preload(family)
+    if family in KEYED and not settings().hmac_required:
+        logger(family).warning(UNSIGNED)
     from aws_lambda_powertools import Metrics, Tracer
     from aws_lambda_powertools.metrics import MetricUnit
 

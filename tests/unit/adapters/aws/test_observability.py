@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.aws.observability import observed
-from shared.kit.settings import Settings, use_settings
+from shared.kit.settings import UNSIGNED, Settings, use_settings
 from tests.support.apigw import LambdaContext
 
 
@@ -45,3 +45,17 @@ def test_requests_and_faults_are_counted(aws: None, capsys: pytest.CaptureFixtur
         ("auth", [1.0], [1.0]),
     ]
     assert "secret-canary" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize(
+    ("family", "required", "warned"),
+    [("gate", False, True), ("gate", True, False), ("tracking", False, True), ("flows", False, False)],
+)
+def test_a_cold_start_warns_of_unsigned_requests(
+    aws: None, capsys: pytest.CaptureFixture[str], family: str, required: bool, warned: bool
+) -> None:
+    """Once for each start of a function that agents call, where they need not sign."""
+    use_settings(Settings(adapter="aws", hmac_required=required))
+    observed(family, handler)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["level"] for line in lines if line["message"] == UNSIGNED] == ["WARNING"] * warned
