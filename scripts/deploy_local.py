@@ -145,11 +145,11 @@ def main() -> int:
         api, sockets = outputs["HttpApiId"], outputs["WebSocketApiId"]
         port = target.endpoint.rsplit(":", 1)[1]
         journey = [
-            sys.executable, str(ROOT / "scripts" / "smoke.py"), target.endpoint, "--bootstrap-token", secret,
+            sys.executable, "-m", "scripts.smoke", target.endpoint, "--bootstrap-token", secret,
             "--host", f"{api}.execute-api.{target.domain}:{port}",
             "--websocket", f"ws://127.0.0.1:{port}/_aws/execute-api/{sockets}/live?signalbox-path=",
         ]  # fmt: skip
-        return subprocess.run(journey, check=False).returncode
+        return subprocess.run(journey, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":
