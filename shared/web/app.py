@@ -19,6 +19,7 @@ from shared.kit.errors import InvalidRequest, MethodNotAllowed, NotFound, Signal
 from shared.web.edge import Edge
 from shared.web.errors import error_response
 from shared.web.idempotency import Idempotency
+from shared.web.literals import Literals
 
 _TEXTS = ["text/", "application/json", "application/problem+json", "application/yaml", "application/javascript"]
 
@@ -40,13 +41,14 @@ class _Entry(Mangum):
 
 def family_app(name: str, *routers: APIRouter) -> FastAPI:
     """An application serving the routers' own routes (routers are not nested), literal paths before parameters."""
+    routes = literals_first(route for router in routers for route in router.routes)
     app = FastAPI(
         title=name,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        routes=literals_first(route for router in routers for route in router.routes),
+        routes=[Literals(routes), *routes],
     )
     app.add_exception_handler(SignalboxError, _render)
     app.add_exception_handler(HTTPException, _render_http)

@@ -26,15 +26,12 @@ def canonical_item(item: Any) -> Item:
     """A whole item (or key) in canonical form."""
     if not isinstance(item, dict):
         invalid("Item must be a map of attribute names to attribute values")
-    # Nearly every value is a plain text, which is canonical as it is.
-    return {name: value if _is_plain(value) else canonical(value) for name, value in item.items()}
-
-
-def _is_plain(value: Any) -> bool:
-    if type(value) is not dict or len(value) != 1:
-        return False
-    text = value.get("S")
-    return type(text) is str and text.isascii()
+    found: Item = {}
+    for name, value in item.items():
+        # Nearly every value is a plain text, which is canonical as it is.
+        text = value.get("S") if type(value) is dict and len(value) == 1 else None
+        found[name] = value if type(text) is str and text.isascii() else canonical(value)
+    return found
 
 
 def canonical(value: Any, depth: int = 0) -> Value:
@@ -114,8 +111,12 @@ def item_size(item: Item) -> int:
     """Bytes of an item: the UTF-8 length of its attribute names plus its values."""
     size = 0
     for name, value in item.items():
+        size += len(name) if name.isascii() else len(name.encode())
         text = value.get("S")
-        size += _length(name) + (value_size(value) if text is None else _length(text))
+        if text is None:
+            size += value_size(value)
+        else:
+            size += len(text) if text.isascii() else len(text.encode())
     return size
 
 
