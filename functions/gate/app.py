@@ -148,7 +148,7 @@ def _judged(request: Request, body: Body, question: str) -> Response:
     try:
         call = read_call(body.json(), key.org_id, at_gate=question != "execute")
         if question == "gate":
-            _require_allowance(key, call)
+            _require_allowance(api_key_of(request) or "", key, call)
         answered = answer(decide(api_key_of(request) or "", key, call))
     except Refused:
         governance.touches.touch(key.org_id, key.key_id)
@@ -157,12 +157,14 @@ def _judged(request: Request, body: Body, question: str) -> Response:
     return answered
 
 
-def _require_allowance(key: KnownKey, call: Call) -> None:
-    """Count a call of the org. Refused, it leaves a row as any refusal does."""
+def _require_allowance(api_key: str, key: KnownKey, call: Call) -> None:
+    """Count a call of the org. Refused, it leaves a row as any refusal does, unless it was no call to begin with."""
     governance = services().governance
     try:
         governance.allowances.require(key.org_id)
     except Refused as refused:
+        governance.gate.prove(api_key, key, call)
+        refused.about(call.operation_id)
         governance.gate.recorder.refused(key, call, refused)
         raise
 

@@ -67,6 +67,10 @@ class Gate:
         """What the gate would answer, without reserving or recording anything. Raises Refused."""
         return _Question(self, api_key, key, call, advisory=True).preview()
 
+    def prove(self, api_key: str, key: KnownKey, call: Call) -> None:
+        """Raise what is told before any other refusal: KeyRefused where there is no such key, Refused where halted."""
+        _Question(self, api_key, key, call).prove()
+
 
 class _Question:
     """One call on its way to an answer."""
@@ -117,6 +121,10 @@ class _Question:
             self._short("BUDGET_WORKFLOW_BLOCKED", purse, attempt)
             attempt = self._attempt(attempt.standing)
         return attempt.answer(reserved=False)
+
+    def prove(self) -> None:
+        """That it may be asked at all, by the purse as it is now. Raises KeyRefused, Refused."""
+        self._prove(self._purse())
 
     # Steps
 

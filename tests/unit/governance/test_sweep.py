@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from shared.governance import sweep as sweep_module
 from shared.governance.sweep import GovernanceSweep, Handler, release_expired
 from shared.kit import ids
 from shared.store.embedded import EmbeddedEngine
@@ -121,3 +122,17 @@ def test_a_gate_that_needs_money_releases_what_expired(
     assert release_expired(ORG, workflow) == 0
     assert money.purse().reserved >= 5_000_000
     assert release_expired(ids.uuid4()) == 0
+
+
+def test_a_refused_call_reads_a_bounded_part_of_what_is_due(
+    held: HeldClock, money: Money, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much of others is due in the same partition; the sweep gets to all of it."""
+    monkeypatch.setattr(sweep_module, "MOST_READ", 3)
+    for _ in range(5):
+        _due("event", ORG, held.now_ms())
+    execution = money.reserve(1)
+    held.advance(301)
+    assert release_expired(ORG, WORKFLOW) == 0
+    assert GovernanceSweep({"event": lambda *place: False}).run() == 1
+    assert money.operation(execution).status == "expired"

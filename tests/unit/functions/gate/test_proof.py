@@ -9,10 +9,12 @@ import pytest
 from functions.gate.app import handler
 from functions.tracking.app import handler as tracking
 from shared.composition import Services
+from shared.governance.allowances import Allowances
 from shared.governance.key_forms import NewKey
 from shared.governance.money import MICRO
 from shared.governance.operations import find_operation
 from shared.governance.purses import capped
+from shared.governance.refusals import Refused
 from shared.governance.rule_forms import RuleDraft
 from shared.kit import ids
 from shared.store.models.governance import Operation, Purse, purse_pk
@@ -88,6 +90,28 @@ def test_too_many_questions_do_not_hide_that_a_workflow_is_paused(services: Serv
         assert bot.gate(handler, operation_id=f"q{number % 9}-{number}", tools=["x"], action_digest=NONE_DIGEST)
     services.governance.workflows.change_state(owner(), bot.workflow_id, "pause")
     assert bot.gate(handler, tools=["x"], action_digest=NONE_DIGEST).body["error_code"] == "WORKFLOW_PAUSED"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [("pause", 403, "WORKFLOW_PAUSED"), ("revoke", 401, "API_KEY_REVOKED"), (None, 429, "RATE_LIMIT_EXCEEDED")],
+)
+def test_an_organisations_limits_hide_nothing(
+    services: Services, bot: Governed, monkeypatch: pytest.MonkeyPatch, change: Any, status: int, code: str
+) -> None:
+    """Whoever must not ask is told that, and not to come back in a second."""
+
+    def exceeded(self: Allowances, org_id: str) -> None:
+        raise Refused("RATE_LIMIT_EXCEEDED", "Too many", at_gate=True, retry_after=1)
+
+    monkeypatch.setattr(Allowances, "require", exceeded)
+    if change == "revoke":
+        services.governance.keys.revoke(owner(), bot.key_id)
+    elif change is not None:
+        services.governance.workflows.change_state(owner(), bot.workflow_id, change)
+    answer = bot.gate(handler, operation_id="mine")
+    assert (answer.status, answer.body["error_code"]) == (status, code)
+    assert answer.body.get("operation_id", "mine") == "mine"
 
 
 @pytest.mark.parametrize("where", ["header", "body"])
