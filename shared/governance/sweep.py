@@ -69,7 +69,7 @@ def release_expired(org_id: str, workflow_id: str | None = None) -> int:
     """Release reservations of the org, or of one workflow, whose time is over; how many."""
     bound = Operation.due_ms <= clock.now_ms()
     # A shard has other orgs' records, too. Where nobody sweeps, not all of them are read for one call's sake.
-    due = Operation.due.query(due_shard(org_id), bound, limit=MOST_READ)
+    due: Iterator[Any] = Operation.due.query(due_shard(org_id), bound, limit=MOST_READ)
     ours = (row for row in due if row.org_id == org_id and row.kind == "reservation")
     concerned = (row for row in ours if workflow_id in (None, row.workflow_id))
     return sum(expire(row.pk) for row in islice(concerned, MOST_RELEASED))
