@@ -40,6 +40,7 @@ from shared.identity import (
     Role,
     account_of_name,
     add_member,
+    as_of_now,
     fold,
     get_org,
     member_of,
@@ -108,10 +109,9 @@ class Invites:
         """
         principal.require_role("admin")
         email = email_of(email)
-        if role == "owner" and principal.role != "owner":
-            raise Forbidden("Only an owner may invite owners")
         for _ in range(_ATTEMPTS):
             org = _require_org(principal.org_id)
+            _require_inviter(principal, role)
             self._refuse_known(principal, email)
             self._require_seat(org.org_id)
             _require_patience(org.org_id, email)
@@ -171,8 +171,7 @@ class Invites:
             record = require_invite(principal.org_id, invite_id)
             if status_of(record) != "expired":
                 require_open(record)
-            if record.role == "owner" and principal.role != "owner":
-                raise Forbidden("Only an owner may invite owners")
+            _require_inviter(principal, record.role)
             self._refuse_known(principal, record.email, besides=invite_id)
             self._require_seat(org.org_id, besides=invite_id)
             _require_patience(org.org_id, record.email)
@@ -296,6 +295,14 @@ class Invites:
             if status_of(record) == "pending":
                 # One that ends meanwhile is over, too.
                 self._end(record, "revoked", Actor.of(principal), "team.invite_revoked")
+
+
+def _require_inviter(principal: Principal, role: str) -> None:
+    """Raise Forbidden unless the caller, as it stands now, may invite somebody to be this."""
+    acting = as_of_now(principal)
+    acting.require_role("admin")
+    if role == "owner" and acting.role != "owner":
+        raise Forbidden("Only an owner may invite owners")
 
 
 def _require_patience(org_id: str, email: str) -> None:

@@ -16,6 +16,7 @@ from shared.identity import (
     Principal,
     Role,
     account_record,
+    as_of_now,
     get_org,
     member_of,
     members,
@@ -62,8 +63,10 @@ class Members:
         principal.require_role("admin")
         for _ in range(_ATTEMPTS):
             org, member, account = _found(principal.org_id, account_id)
+            acting = as_of_now(principal)
+            acting.require_role("admin")
             if "owner" in (role, member.role):
-                _require_owner(principal)
+                _require_owner(acting)
             if member.role != role:
                 _keep_an_owner(org.org_id, member)
                 tx = Transaction()
@@ -90,8 +93,11 @@ class Members:
             principal.require_role("admin")
         for _ in range(_ATTEMPTS):
             org, member, account = _found(principal.org_id, account_id)
-            if member.role == "owner" and account_id != principal.account_id:
-                _require_owner(principal)
+            if account_id != principal.account_id:
+                acting = as_of_now(principal)
+                acting.require_role("admin")
+                if member.role == "owner":
+                    _require_owner(acting)
             _keep_an_owner(org.org_id, member)
             tx = Transaction()
             move_version(tx, org, "org")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.identity.rosters import (
         account_of_name,
         account_record,
+        as_of_now,
         member_of,
         org_roles,
         people,
@@ -65,6 +66,7 @@ __all__ = [
     "account_of_name",
     "account_record",
     "add_member",
+    "as_of_now",
     "checked_email",
     "checked_name",
     "checked_password",
@@ -111,6 +113,7 @@ _HOMES = {
     "account_of_name": "rosters",
     "account_record": "rosters",
     "add_member": "orgs",
+    "as_of_now": "rosters",
     "checked_email": "names",
     "checked_name": "names",
     "checked_password": "names",

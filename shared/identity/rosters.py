@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from shared.identity.names import fold, is_login_name
 from shared.identity.orgs import add_member, get_org, memberships, new_org
-from shared.identity.principal import ROLES, Role
+from shared.identity.principal import ROLES, Principal, Role
 from shared.identity.views import Account, OrgRole
 from shared.kit import clock, ids
+from shared.kit.errors import Forbidden
 from shared.store.models.identity import (
     AccountRecord,
     LoginName,
@@ -53,6 +55,17 @@ def account_of_name(name: str) -> AccountRecord | None:
 def member_of(org_id: str, account_id: str) -> OrgMember | None:
     """The member, as the org sees it; None for what is no account's id."""
     return read(OrgMember, org_pk(org_id), member_sk(account_id)) if _ID.fullmatch(account_id) else None
+
+
+def as_of_now(principal: Principal) -> Principal:
+    """The caller with the role it has in its org by now: a change of members may have overtaken the request.
+
+    Read after the org whose version is claimed, it is what the change is made by. Raises Forbidden.
+    """
+    member = member_of(principal.org_id, principal.account_id)
+    if member is None:
+        raise Forbidden("You are not a member of this organisation")
+    return replace(principal, role=role_of(member.role))
 
 
 def org_roles(account_id: str) -> Sequence[OrgRole]:
