@@ -372,10 +372,11 @@ class Governance:
         return OAuth(self._root, self._settings)
 
     def forget(self, departure: Departure) -> None:
-        """End what orgs that go have given out. Harmless when repeated."""
-        from shared.governance.departure import end_governed
+        """End what orgs that go have given out, and tell the others who goes. Harmless when repeated."""
+        from shared.governance.departure import end_governed, tell_left
 
         # What ends now is told to nobody outside any more.
         for org_id in departure.org_ids:
             self.alert_channels.forget(org_id)
         end_governed(departure, self.keys, self.workflows, self.invites)
+        tell_left(departure)

@@ -5,10 +5,11 @@ import pytest
 from shared.composition import Services
 from shared.governance.workflows import records_of
 from shared.identity import Departure
+from shared.kit import json
 from shared.kit.errors import Gone, Unauthorized
 from shared.store.models.governance import Event, Purse, events_pk, purse_pk
 from shared.store.transaction import read
-from tests.support.orgs import register
+from tests.support.orgs import join, register
 
 
 def test_keys_workflows_and_invites_end(services: Services) -> None:
@@ -48,3 +49,17 @@ def test_an_account_that_goes_takes_its_orgs_keys_along(services: Services) -> N
     services.identity.accounts.delete(bo, bo.account_id)
     with pytest.raises(Unauthorized, match="revoked"):
         services.governance.authenticator.authenticate(made.minted.key, fresh=True)
+
+
+def test_an_account_that_goes_leaves_its_other_orgs(services: Services) -> None:
+    """They are told as of any member who is removed: in the trail, and so that its sockets are closed; once."""
+    ada, bob = register("ada@example.com"), register("bob@example.com")
+    join(ada.org_id, bob, "admin")
+    departure = Departure(bob.id, (bob.org_id,))
+    for _ in range(2):
+        services.governance.forget(departure)
+    services.identity.accounts.delete(services.identity.authenticator.authenticate(f"Bearer {bob.token}"), bob.id)
+    (told,) = [event for event in Event.query(events_pk(ada.org_id)) if event.action == "member.removed"]
+    assert json.loads(told.details) == {"email": "bob@example.com", "role": "admin", "left": True}
+    assert json.loads(told.control) == [{"type": "member_removed", "account_id": bob.id}]
+    assert [event for event in Event.query(events_pk(bob.org_id)) if event.action == "member.removed"] == []
