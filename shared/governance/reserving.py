@@ -149,6 +149,11 @@ class Attempt:
         org = [("org", self.standing.org_id)] if policies.org_cap is not None else []
         return org + ([("key", self.key_id)] if self.key_id in policies.key_caps else [])
 
+    def _credit(self) -> int:
+        """By how much its settlement may leave the workflow's purse short: inside a chain, the overdraft."""
+        soft = self.standing.policies.soft
+        return 0 if soft is None or self.call.chain_id is None else soft.limit(self.standing.policies.cap)
+
     def _operation(self, answer: str) -> Operation:
         call, standing, rule = self.call, self.standing, self.verdict.rule
         waits_ms = 0 if rule is None else rule.expires_in_s * 1000
@@ -160,7 +165,7 @@ class Attempt:
             decision=self.decision, status="open", result="pending", answer=answer,
             funds=json.dumps([scope_id for _, scope_id in self._funds()]), projected=self.projected,
             reserved=self.projected, reserved_total=self.projected, epsilon=standing.policies.epsilon,
-            overdraft=0 if self.overdraft is None else self.overdraft.amount,
+            overdraft=0 if self.overdraft is None else self.overdraft.amount, credit=self._credit(),
             period_start_ms=standing.period_start_ms, expires_ms=expires_ms, model=call.model, tool=call.tool,
             tools=None if call.tools is None else json.dumps(list(call.tools)), chain_id=call.chain_id,
             trace_id=call.trace_id, action_digest=call.action_digest, approval_id=self.approval_id, depth=self.depth,

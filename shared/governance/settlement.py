@@ -135,15 +135,20 @@ class Settlement:
             return 0
         return self.freed()
 
+    def _credit(self, purse: Purse) -> int:
+        """By how much the spending may leave a purse short, and be no overrun: the overdraft that the gate gave."""
+        operation = self.books.operation
+        return int(operation.credit) if operation is not None and purse.scope == "workflow" else 0
+
     def _spend(self, tx: Transaction, purse: Purse, amount: int, freed: int) -> None:
-        extra = amount - freed
+        extra, credit = amount - freed, self._credit(purse)
         room, without = int(purse.available), 0
         condition = _unmoved(purse) & (Purse.cap == purse.cap)
         if freed:
             condition &= Purse.reserved >= freed
         if extra > max(0, room):
             without = extra - max(0, room)
-            condition &= Purse.available <= 0 if room <= 0 else Purse.available == room
+            condition &= Purse.available <= 0 if room <= 0 and not credit else Purse.available == room
         elif extra:
             condition &= Purse.available >= extra
         actions = move(spent=amount, reserved=-freed, overrun=without)
@@ -151,7 +156,7 @@ class Settlement:
         condition &= fence
         if crossed:
             actions.append(Purse.crossed.set(crossed[-1]))
-        self.overrun = max(self.overrun, without)
+        self.overrun = max(self.overrun, min(without, extra - room - credit))
         if actions:
             tx.update(purse, actions, condition, label=purse.scope_id)
         for threshold in crossed:

@@ -243,7 +243,8 @@ class Operation(Record):
 
     ``status`` of the reservation: open, settled, canceled, expired, refused. ``reserved`` is what is left of it,
     ``late`` the part of ``spent`` that came after its end. The scopes it was taken from are ``workflow_id`` and the
-    JSON list ``funds`` (ids of the org's and the key's purse).
+    JSON list ``funds`` (ids of the org's and the key's purse). ``overdraft`` was borrowed for it; ``credit`` is by how
+    much its settlement may leave the workflow's purse short.
     ``decision``: allow, soft_pass, require_approval, block. ``result``: pending, completed, failed, blocked, canceled.
     """
 
@@ -271,6 +272,7 @@ class Operation(Record):
     spent = NumberAttribute(default=0)
     late = NumberAttribute(default=0)
     overdraft = NumberAttribute(default=0)
+    credit = NumberAttribute(default=0)
     epsilon = NumberAttribute(default=0)
     period_start_ms = NumberAttribute(default=0)
     expires_ms = NumberAttribute(default=0)

@@ -20,6 +20,7 @@ from tests.support.governance import Governed, govern, owner
 from tests.support.time import HeldClock
 from tests.support.workflows import at_once
 
+_CHAIN = "8f1d7b1e-5c0a-4d3e-9a53-0d8b8f1d7b1e"
 TEN_CENTS = {"model": "gpt-4o", "input_tokens": 40_000, "output_tokens": 0}
 """40,000 tokens at 250 cents a million."""
 
@@ -396,3 +397,29 @@ def test_the_use_of_a_key_is_noted(held: HeldClock, bot: Governed) -> None:
     assert bot.last_used_ms is None
     assert _track(bot, **TEN_CENTS).status == 200
     assert bot.last_used_ms == held.now_ms()
+
+
+@pytest.mark.parametrize(("chain_id", "statuses"), [(_CHAIN, [200, 200, 422, 422]), (None, [200, 422, 422, 422])])
+def test_a_soft_budget_has_room_for_dear_calls(services: Services, chain_id: str | None, statuses: list[int]) -> None:
+    """Inside a chain a report is 200 as long as the workflow is over its budget by no more than the overdraft; what
+    exceeded the budget is counted as such, whichever the answer."""
+    bot = govern(services)
+    form = {"name": "Soft", "policy_type": "BudgetLimit", "scope": "Workflow", "workflow_id": bot.workflow_id}
+    config = {"budget_cents": 15, "max_overdraft_cents": 10}
+    services.governance.policies.create(owner(), form | {"enforcement_mode": "Soft", "config": config})
+    execution = str(bot.gate(gate, chain_id=chain_id).body["reservation_id"])
+    found = [_track(bot, reservation_id=execution, idempotency_key=f"k-{n}", **TEN_CENTS).status for n in range(4)]
+    assert found == statuses
+    assert (bot.purse.spent, bot.purse.overrun) == (40 * MICRO, 25 * MICRO)
+
+
+def test_an_overdraft_is_not_the_orgs(services: Services) -> None:
+    """The ceiling of the org stays hard for a chain that may overdraw its workflow's budget."""
+    bot = govern(services)
+    form = {"policy_type": "BudgetLimit", "enforcement_mode": "Soft", "name": "Soft"}
+    config = {"budget_cents": 5, "max_overdraft_cents": 100}
+    policies = services.governance.policies
+    for scope in ({"scope": "Org"}, {"scope": "Workflow", "workflow_id": bot.workflow_id}):
+        policies.create(owner(), form | scope | {"config": config})
+    execution = bot.gate(gate, chain_id=_CHAIN).body["reservation_id"]
+    assert _track(bot, reservation_id=execution, **TEN_CENTS).status == 422
