@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from shared.engine.attempt import Failure
 from shared.engine.children import Children
@@ -28,10 +27,10 @@ class _Hold:
     wake: int
     decision: Decision
 
-    def lasts(self) -> bool:
-        """Whether the time has yet to come at which it is asked about again."""
+    def lasts(self, key: str, wake: int) -> bool:
+        """Whether nobody has woken the execution, and the time has yet to come at which it is asked about again."""
         until = self.decision.until_ms
-        return until is None or until > clock.now_ms()
+        return (self.key, self.wake) == (key, wake) and (until is None or until > clock.now_ms())
 
 
 class Beginning:
@@ -59,8 +58,8 @@ class Beginning:
         """Start every token that is ready; False when nothing could start."""
         room = self._turn.room
         tokens = self._state.tokens.values()
-        ready = list(islice((token for token in tokens if token.status == "ready" and not token.part), room))
-        ready += self._elements(room - len(ready))
+        ready = list(self._within(room, (token for token in tokens if token.status == "ready" and not token.part)))
+        ready += self._elements(room - self._taken(ready))
         begun, effects, visits = False, [], self._state.visits
         for token in ready:
             if not token.visit:
@@ -80,6 +79,23 @@ class Beginning:
         begun = self._begin_effects(effects) or begun
         return self._children.open() or begun
 
+    def _within(self, room: int, tokens: Iterable[Token]) -> Iterator[Token]:
+        """As many tokens as there is room for; those that are held take none."""
+        for token in tokens:
+            lasts = self._is_held(token)
+            if lasts or room > 0:
+                yield token
+            room -= not lasts
+
+    def _taken(self, tokens: Sequence[Token]) -> int:
+        """How much room tokens take."""
+        return sum(not self._is_held(token) for token in tokens)
+
+    def _is_held(self, token: Token) -> bool:
+        """Whether what governance said of the token is not to be asked about again yet."""
+        hold = self._held.get(token.id)
+        return hold is not None and hold.lasts(self._turn.effect(token).key, self._journal.wake)
+
     def _is_gone(self, token: Token) -> bool:
         """Whether the failure of another one took the token, or the batch of a coming element, with it."""
         if token.attempt == 0 and token.is_item:
@@ -92,9 +108,10 @@ class Beginning:
         for group in [group for group in batches if group.begun < group.size]:
             batch = self._turn.node(self._state.tokens[group.owner]).batch
             most = group.most or (batch.max_parallel if batch is not None else 1)
-            coming = max(min(most - group.live, group.size - group.begun, room), 0)
-            yield from (self._state.next_item(group, ahead) for ahead in range(coming))
-            room -= coming
+            coming = max(min(most - group.live, group.size - group.begun), 0)
+            elements = list(self._within(room, (self._state.next_item(group, ahead) for ahead in range(coming))))
+            yield from elements
+            room -= self._taken(elements)
 
     def _endless(self, token: Token) -> None:
         message = f"more than {self._turn.max_visits} node visits; is there an endless loop?"
@@ -152,7 +169,10 @@ class Beginning:
 
     def _begin_effects(self, tokens: list[Token]) -> bool:
         """Journal the start of effects, then start them; nothing starts when a command or signal came between."""
+        asked = [token for token in tokens if not self._is_held(token)]
         allowed, refused = self._judge(tokens)
+        # What is held now leaves its room to others.
+        left = any(self._is_held(token) for token in asked)
         if allowed:
             if not self._journal.commit(self._starts(allowed)):
                 return True
@@ -162,7 +182,7 @@ class Beginning:
             # The failure of another one may have taken it along.
             if not self._is_gone(token):
                 self._refuse(token, reason)
-        return bool(allowed or refused)
+        return bool(allowed or refused or left)
 
     def _judge(self, tokens: list[Token]) -> tuple[list[Token], list[tuple[Token, str]]]:
         """What governance allows, and what it refuses and why.
@@ -190,8 +210,8 @@ class Beginning:
 
     def _decision(self, token: Token, known: _Hold | None) -> Decision:
         """What governance says. About what it held it is asked again after a wake-up, and when the time has come."""
-        effect, wake = self._turn.effect(token), self._journal.wake
-        if known is not None and (known.key, known.wake) == (effect.key, wake) and known.lasts():
+        effect = self._turn.effect(token)
+        if known is not None and known.lasts(effect.key, self._journal.wake):
             return known.decision
         return self._turn.governance.before(effect)
 

@@ -12,6 +12,7 @@ from random import Random
 from shared.composition import use_services
 from shared.engine.interpreter import Limits
 from shared.engine.kinds.base import ExecutionFacts
+from shared.engine.ports import AllowEverything
 from shared.engine.repository import ExecutionRepository
 from shared.identity import Identity
 from shared.identity.passwords import Passwords
@@ -27,6 +28,7 @@ from tests.simulation.programs import Author, Library, kinds, signal_keys
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.system import Cloud, Ground, MemoryBlobs, OneMachine, Sockets
 from tests.simulation.verdict import final_check, moments
+from tests.simulation.wardens import Warden
 from tests.simulation.weather import CALM, Climate, SimulatedStore, Weather
 
 SECRET_OF_TOKENS = b"the token secret of the simulation"
@@ -89,9 +91,11 @@ def _silence() -> Iterator[None]:
 
 
 class History:
-    """The world of one seed."""
+    """The world of one seed. A ``governed`` one has a warden before every effect."""
 
-    def __init__(self, seed: int, *, trace: bool = False, climate: Climate | None = None) -> None:
+    def __init__(
+        self, seed: int, *, trace: bool = False, climate: Climate | None = None, governed: bool = False
+    ) -> None:
         self.seed = seed
         self.scheduler = Scheduler(seed, keep_trace=trace)
         self.random = Random(seed + 1)
@@ -101,7 +105,8 @@ class History:
         self.store = SimulatedStore(Storage(":memory:"), self.weather)
         self.store._storage._connection().deserialize(image)
         self.library = Library()
-        self.promises = Promises()
+        self.promises, self.door = Promises(), Door()
+        self.warden = Warden(self.scheduler, self.door, seed) if governed else None
         self.ledger = Ledger(self.scheduler, self.library, self.store.peek)
         self.ledger.kinds = kinds(seed, self.ledger.effect)
         self.weather.takeovers = lambda: self.ledger.takeovers
@@ -126,11 +131,11 @@ class History:
             for number in range(random.randint(1, 3)):
                 self.library.programs[tenant.org_id, f"flow-{number}"] = Author(random).write(f"flow-{number}")
         self.sockets = Sockets(self.scheduler, self.weather, self.promises)
-        self.door, blobs = Door(), MemoryBlobs()
+        blobs = MemoryBlobs()
         self.ledger.inlined = ExecutionRepository(blobs).inlined
         ground = Ground(
             self.scheduler, self.weather, self.store, self.ledger, self.library, blobs, self.door, self.sockets,
-            random.choice((None, None, None, 60_000)),
+            random.choice((None, None, None, 60_000)), self.warden or AllowEverything(),
         )  # fmt: skip
         limits = Limits(
             slice_s=random.choice((0.5, 10.0, 60.0)),
@@ -216,6 +221,7 @@ class History:
             child for child in children if child.control["parent_slot"] in {token.wait for token in state.children()}
         ]
         open_question |= any(child.state.ended is None for child in answers)
+        open_question |= self.warden is not None and self.warden.holds(book.execution_id)
         parent = self.ledger.books.get(f"{book.org_id}#{book.parent}")
         if parent is not None and parent.state.ended is not None:
             self.scheduler.fail(f"{book.execution_id}: lives on after its parent ended")
@@ -262,9 +268,9 @@ def _tokens(book: Book) -> str:
     )
 
 
-def run(seed: int, *, trace: bool = False) -> Outcome:
+def run(seed: int, *, trace: bool = False, governed: bool = False) -> Outcome:
     """The history of a seed."""
-    return History(seed, trace=trace).run()
+    return History(seed, trace=trace, governed=governed).run()
 
 
 __all__ = ["CALM", "History", "Outcome", "run"]

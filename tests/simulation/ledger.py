@@ -323,10 +323,11 @@ def key_of(fact: Fact) -> Key:
 
 
 def next_moment(state: State) -> int | None:
-    """When a timer, retry or time-out is due next; nothing is in a pause."""
+    """When a timer, retry or time-out is due next; nothing is in a pause, and no retry that governance holds."""
     if state.paused:
         return None
-    return min((token.due_ms for token in state.tokens.values() if token.due_ms is not None), default=None)
+    awake = [token for token in state.tokens.values() if str(token.id) not in state.held]
+    return min((token.due_ms for token in awake if token.due_ms is not None), default=None)
 
 
 def normal(state: State, now: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from shared.engine.attempt import Attempts
+from shared.engine.beginning import Beginning
 from shared.engine.children import Children
 from shared.engine.commands import Commands
 from shared.engine.journal import Journal
@@ -32,12 +33,13 @@ Revise = Callable[[str, dict[str, Any]], dict[str, Any]]
 class Plant:
     """A bug: requests that are changed on their way to the store, or functions that are replaced.
 
-    ``climate`` is one in which it shows soon.
+    ``climate`` is one in which it shows soon; ``governed`` are histories in which it does.
     """
 
     revise: Revise | None = None
     patches: tuple[tuple[type, str, Any], ...] = ()
     climate: Climate | None = None
+    governed: bool = False
 
     @contextmanager
     def growing(self) -> Iterator[None]:
@@ -51,7 +53,7 @@ class Plant:
         """The first history that ends in a violation."""
         with self.growing():
             for seed in seeds:
-                history = History(seed, climate=self.climate)
+                history = History(seed, climate=self.climate, governed=self.governed)
                 history.store.revise = self.revise
                 outcome = history.run()
                 if outcome.failure is not None:
@@ -142,5 +144,11 @@ PLANTS: dict[str, Plant] = {
     "children that tell nobody of their end": Plant(patches=((Journal, "_report", lambda journal, ended: {}),)),
     "children that outlive their parents": Plant(patches=((Children, "leave", lambda children: True),)),
     "commands that stop at the parent": Plant(patches=((Commands, "pass_on", lambda *given: None),)),
+    "effects that nobody has allowed": Plant(
+        patches=((Beginning, "_judge", lambda beginning, tokens: (tokens, [])),), governed=True
+    ),
+    "wake-ups that what is held does not hear": Plant(
+        patches=((Commands, "nudge", lambda *given: None),), climate=Climate(), governed=True
+    ),
     "snapshots of another state": Plant(patches=((ExecutionRepository, "snapshot", _stale),)),
 }

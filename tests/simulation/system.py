@@ -13,7 +13,7 @@ from shared.composition import Services, use_services
 from shared.engine.advance import Advancer
 from shared.engine.attempt import Attempts
 from shared.engine.interpreter import Limits
-from shared.engine.ports import AllowEverything, Driver
+from shared.engine.ports import Driver, Governance
 from shared.engine.repository import ExecutionRepository
 from shared.engine.schedules import CronSchedules
 from shared.engine.service import Engine
@@ -157,6 +157,7 @@ class Ground:
     door: Door
     sockets: Sockets
     time_limit_ms: int | None
+    governance: Governance
 
 
 class System:
@@ -173,7 +174,7 @@ class System:
         self.advancer = Advancer(
             repository=self.repository, programs=ground.library, secrets=AccountSecrets(),
             attempts=Attempts(ground.ledger.kinds, services(ground.scheduler.chance)),
-            governance=AllowEverything(), driver=driver,
+            governance=ground.governance, driver=driver,
             heart=Heart(ground.scheduler, process), limits=limits,
             workers=lambda org_id, execution_id: mailboxes.open(execution_id),
         )  # fmt: skip

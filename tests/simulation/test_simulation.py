@@ -13,6 +13,7 @@ from tests.simulation.history import run
 from tests.simulation.plants import PLANTS
 
 HISTORIES = 300
+GOVERNED = 48
 CHUNKS = 12
 PLANTED_WITHIN = 60
 
@@ -23,6 +24,13 @@ def test_no_history_breaks_an_invariant(chunk: int) -> None:
     outcomes = [run(seed) for seed in range(chunk, HISTORIES, CHUNKS)]
     assert [replay(outcome) for outcome in outcomes if outcome.failure is not None] == []
     assert sum(outcome.executions for outcome in outcomes) > len(outcomes)
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_no_governed_history_breaks_an_invariant(chunk: int) -> None:
+    """What governance refuses never happens, and what it holds goes on after the decision, without another look."""
+    outcomes = [run(seed, governed=True) for seed in range(chunk, GOVERNED, 4)]
+    assert [replay(outcome, governed=True) for outcome in outcomes if outcome.failure is not None] == []
 
 
 @pytest.mark.parametrize("name", PLANTS)
