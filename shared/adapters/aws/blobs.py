@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.kit.errors import NotFound, Unavailable
@@ -21,6 +22,12 @@ class S3Blobs:
     @cached_property
     def _client(self) -> Any:
         return boto3.client("s3")
+
+    @cached_property
+    def _signer(self) -> Any:
+        # By default presigned URLs have a signature of version 2 in older regions, which S3 does not take for objects
+        # that are encrypted by KMS, and a global host name, which redirects to one that was not signed.
+        return boto3.client("s3", config=Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
 
     def put(self, key: str, data: bytes) -> None:
         """Store; S3 replaces an object whole. Raises Unavailable."""
@@ -38,7 +45,7 @@ class S3Blobs:
     def link(self, key: str, seconds: int) -> str:
         """A presigned URL; it works no longer than the credentials of whoever signed it."""
         named = {"Bucket": self._bucket, "Key": check_key(key)}
-        url: str = self._client.generate_presigned_url("get_object", Params=named, ExpiresIn=seconds)
+        url: str = self._signer.generate_presigned_url("get_object", Params=named, ExpiresIn=seconds)
         return url
 
     def _call(self, operation: str, **request: Any) -> dict[str, Any]:
