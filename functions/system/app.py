@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
+from functions.system import invite
 from functions.system.landing import landing
 from functions.system.schemas import Health, Plugin
 from shared.assembly import checks_of
@@ -39,6 +40,12 @@ def root(request: Request) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         return HTMLResponse(landing(settings().public_url), headers={"Vary": "Accept"})
     return answer(_health(), headers={"Vary": "Accept"})
+
+
+@router.get("/invite", include_in_schema=False)
+def invitation() -> Response:
+    """The page that the mail of an invite leads to."""
+    return HTMLResponse(invite.PAGE, headers=invite.HEADERS)
 
 
 @router.get("/health", **_HEALTH)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -89,6 +92,17 @@ def test_landing_200() -> None:
     # Other functions answer these.
     for link in ("/api/v1/capabilities", "/api/v1/plans"):
         assert f'href="{link}"' in page.body
+
+
+@pytest.mark.usefixtures("services")
+def test_an_invite_leads_to_a_page() -> None:
+    """What the mail of an invite links to is there, keeps the token to itself, and runs its own script and no other."""
+    page = call(handler, "GET", "/invite?token=inv_x")
+    assert (page.status, page.headers["referrer-policy"]) == (200, "no-referrer")
+    (script,) = re.findall(r"<script>(.*?)</script>", page.body, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in page.headers["content-security-policy"]
+    assert "inv_x" not in page.body
 
 
 @pytest.mark.parametrize("path", ["/api/v1/plugins", "/plugins"])
