@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.governance.signatures import fingerprint, is_key, secret_of, verifies
 from shared.identity.principal import Principal
@@ -64,7 +64,10 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A key as it was read. ``secrets`` maps each version to its secret and when it ends (None: not yet set)."""
+    """A key as it was read. ``secrets`` maps each version to its secret and when it ends (None: not yet set).
+
+    ``signature`` is what its request was signed with: whoever finds that the key has changed since checks that again.
+    """
 
     org_id: str
     key_id: str
@@ -75,6 +78,7 @@ class KnownKey:
     secrets: tuple[tuple[int, str, int | None], ...]
     expires_ms: int | None
     revoked: bool
+    signature: Signature | None = None
 
     def live_secrets(self, now_ms: int) -> list[str]:
         """Secrets that verify now, newest first."""
@@ -121,7 +125,7 @@ class KeyAuthenticator:
             raise KeyRefused("HMAC_MISMATCH", "The signature does not match the key's secret and the body")
         if scope is not None and not known.scopes & {scope, "*"}:
             raise MissingScope(scope)
-        return known
+        return known if signature is None else replace(known, signature=signature)
 
     def forget(self, api_key: str) -> None:
         """Read the record again at the next call: what was remembered has turned out to be old."""

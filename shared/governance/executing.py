@@ -65,7 +65,7 @@ class Executing:
     def _prove_key(self, api_key: str, key: KnownKey, purse: Purse) -> None:
         version = purse.key_versions.attribute_values.get(key.key_id)
         if version != key.version:
-            self._gate.authenticator.check(api_key, fresh=True)
+            self._gate.authenticator.check(api_key, key.signature, fresh=True)
         if version is None:
             raise KeyRefused("API_KEY_REVOKED", "The API key has been revoked")
 

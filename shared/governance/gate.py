@@ -52,7 +52,7 @@ class Gate:
         """The answer to a call that may go on. Raises Refused, and KeyRefused for a key revoked meanwhile."""
         if call.chain_op == "end":
             # No purse is written that would prove the key.
-            return _end_chain(self.authenticator.check(api_key, fresh=True).org_id, call)
+            return _end_chain(self.authenticator.check(api_key, key.signature, fresh=True).org_id, call)
         question = _Question(self, api_key, key, call)
         for attempt in range(_ATTEMPTS):
             if attempt > 1:
@@ -255,7 +255,7 @@ class _Question:
 
     def _renew_key(self, purse: Purse) -> None:
         """The key as it is now. Raises KeyRefused when it is none any more."""
-        self._key = self._gate.authenticator.check(self._api_key, fresh=True)
+        self._key = self._gate.authenticator.check(self._api_key, self._key.signature, fresh=True)
         if self._key.key_id not in purse.key_versions.attribute_values:
             raise KeyRefused("API_KEY_REVOKED", "The API key has been revoked")
 

@@ -132,6 +132,18 @@ def test_verify_hands_out_the_secret_of_today(services: Services, bot: Governed)
     assert call(handler, "POST", "/api/v1/auth/verify", json={"api_key": bot.key}).body["secret_key"] == fresh
 
 
+@pytest.mark.parametrize("question", ["new", "again", "blocked", "dear", "check", "end", "execute"])
+def test_a_secret_that_has_ended_opens_nothing(
+    held: HeldClock, services: Services, bot: Governed, question: str
+) -> None:
+    """A process that remembers the key from before its rotation does not accept the former secret for ever."""
+    _block(services, bot)
+    services.governance.keys.rotate(owner(), bot.key_id)
+    held.advance(_DAY_S + 1)
+    answer = _asking(bot, question)
+    assert (answer.status, answer.body["error_code"]) == (401, "HMAC_MISMATCH"), answer.body
+
+
 # Replays
 
 
