@@ -11,6 +11,7 @@ import contextlib
 import errno
 import resource
 import socket as sockets_module
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 10
 """How long answers under way may take after the server was told to stop."""
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread that computes may keep the others waiting: requests come before what follows them."""
 
 LARGEST_MESSAGE = 64 * 1024
 PING_SECONDS = 30.0
@@ -132,6 +136,7 @@ def local_url(chosen: Settings) -> str:
 
 def _run(chosen: Settings, listener: sockets_module.socket, *, demo: bool) -> None:
     allow_files()
+    sys.setswitchinterval(SWITCH_SECONDS)
     use_settings(chosen)
     from functions.local.app import build
     from functions.local.banner import banner

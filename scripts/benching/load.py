@@ -77,14 +77,15 @@ async def carry_out(order: dict[str, Any]) -> dict[str, Any]:
         await loop.create_connection(lambda end=end: Connection(waiting, times, end), "127.0.0.1", order["port"])  # type: ignore[misc]
         for end in ends
     ]
-    begun = time.perf_counter()
-    for _, connection in connections:
-        connection.send()
-    await asyncio.gather(*ends)
-    seconds = time.perf_counter() - begun
-    for transport, _ in connections:
-        transport.close()
-    return {"seconds": seconds, "times": times}
+    try:
+        begun = time.perf_counter()
+        for _, connection in connections:
+            connection.send()
+        await asyncio.gather(*ends)
+        return {"seconds": time.perf_counter() - begun, "times": times}
+    finally:
+        for transport, _ in connections:
+            transport.close()
 
 
 def main() -> None:
