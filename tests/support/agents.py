@@ -192,6 +192,7 @@ class Team:
         """The workflow as it is now."""
         return self.get(f"/workflows/{self.workflow_id}")
 
-    def undelivered(self, kept: Path) -> list[str]:
-        """What the SDK could not deliver and left on disk; its lock file is none of it."""
-        return sorted(path.name for path in kept.iterdir() if path.stat().st_size)
+
+def undelivered(kept: Path) -> list[str]:
+    """What the SDK could not deliver and left in its folder; its lock file, which is empty, is none of it."""
+    return sorted(path.name for path in kept.iterdir() if path.stat().st_size)

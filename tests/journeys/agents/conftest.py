@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.agents import Agent, Team
+from tests.support.agents import Agent, Team, undelivered
 from tests.support.server import Server
 
 
@@ -39,4 +39,4 @@ def agent(server: Server, team: Team, agent_of_worker: Agent) -> Iterator[Agent]
     kept = agent_of_worker.start(server.url, team.key)
     yield agent_of_worker
     agent_of_worker.stop()
-    assert team.undelivered(kept) == []
+    assert undelivered(kept) == []

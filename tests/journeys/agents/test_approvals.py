@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.agents import Agent, Team
+from tests.support.agents import Agent, Team, undelivered
 from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def program(server: Server, team: Team, agent_of_worker: Agent) -> Iterator[Agen
     agent_of_worker.run(FUNCTIONS)
     yield agent_of_worker
     agent_of_worker.stop()
-    assert team.undelivered(kept) == []
+    assert undelivered(kept) == []
 
 
 def ask_for(team: Team, **fields: Any) -> None:

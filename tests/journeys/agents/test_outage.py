@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.agents import Agent, Team
+from tests.support.agents import Agent, Team, undelivered
 from tests.support.server import serving
 
 pytestmark = pytest.mark.slow
@@ -74,5 +74,5 @@ def test_signed_only_and_away_for_a_while(tmp_path: Path, agent_of_worker: Agent
         assert agent.run("ran") == ["a", "c"]
         assert team.workflow["spent_cents"] == 20
         agent.stop()
-        assert team.undelivered(kept) == []
+        assert undelivered(kept) == []
         assert {row["result"] for row in team.get("/executions")["executions"]} == {"completed"}

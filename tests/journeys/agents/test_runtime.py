@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from tests.support.agents import Agent, Team
+from tests.support.agents import Agent, Team, undelivered
 from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
@@ -83,4 +83,4 @@ def test_model_calls_in_batches(server: Server, team: Team, agent_of_worker: Age
     assert team.workflow["spent_cents"] == 0
     agent_of_worker.stop()
     assert team.workflow["spent_cents"] == 20
-    assert team.undelivered(kept) == []
+    assert undelivered(kept) == []
