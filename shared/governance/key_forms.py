@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shared.governance.authentication import SCOPES
+from shared.governance.workflow_forms import has_controls
 from shared.kit import clock
 from shared.kit.errors import InvalidRequest, Unprocessable
 
@@ -36,6 +37,8 @@ def checked_key(wanted: NewKey) -> NewKey:
         raise Unprocessable.field("name", "Name is required")
     if len(wanted.name) > MAX_NAME:
         raise Unprocessable.field("name", f"Name must have {MAX_NAME} characters at most")
+    if has_controls(wanted.name):
+        raise Unprocessable.field("name", "Name must not contain control characters")
     if not wanted.workflow_id:
         raise InvalidRequest.field("workflow_id", "Workflow_id is required: a key belongs to exactly one workflow")
     if wanted.expires_ms is not None and not clock.now_ms() < wanted.expires_ms <= _LAST_MS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -14,6 +15,7 @@ MAX_NAME = 255
 MAX_DESCRIPTION = 2000
 MAX_EXTERNAL_ID = 64
 MAX_REASON = 500
+_CONTROLS = ("Cc", "Zl", "Zp")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -38,6 +40,11 @@ def checked_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: _CHECKS[field.name](changes[field.name]) for field in fields(Draft) if field.name in changes}
 
 
+def has_controls(text: str) -> bool:
+    """Whether a text has characters that control how it is shown instead of being shown; a line's end is one."""
+    return any(unicodedata.category(character) in _CONTROLS for character in text)
+
+
 def checked_reason(reason: Any) -> str | None:
     """A reason of 500 characters at most; an empty one is none. Raises Unprocessable."""
     return _text("reason", reason, MAX_REASON) or None
@@ -46,7 +53,11 @@ def checked_reason(reason: Any) -> str | None:
 def _name(value: Any) -> str:
     if value is None or not str(value).strip():
         raise Unprocessable.field("name", "Name is required")
-    return _text("name", value, MAX_NAME) or ""
+    name = _text("name", value, MAX_NAME) or ""
+    # It is told in mails and chats, where a line of its own may look like one of ours.
+    if has_controls(name):
+        raise Unprocessable.field("name", "Name must not contain control characters")
+    return name
 
 
 def _external_id(value: Any) -> str | None:

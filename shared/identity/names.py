@@ -19,7 +19,7 @@ MAX_PASSWORD = 256
 _EMAIL = re.compile(r"[^@\s:,;<>()\[\]\\\"]+@[^@\s:,;<>()\[\]\\\"]+")
 """One address, and nothing that a mail system reads as a list, a name or a comment (RFC 5322, 3.2.3)."""
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def fold(name: str) -> str:

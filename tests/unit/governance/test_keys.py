@@ -117,6 +117,7 @@ def test_scopes(keys: ApiKeys, workflow: str) -> None:
         ({"scopes": ["GATE"]}, InvalidRequest, "scopes"),
         ({"name": ""}, Unprocessable, "name"),
         ({"name": " "}, Unprocessable, "name"),
+        ({"name": "prod\r\n"}, Unprocessable, "name"),
         ({"name": "x" * 81}, Unprocessable, "name"),
         ({"expires_ms": 0}, Unprocessable, "expires_at"),
         ({"expires_ms": 1_767_225_600_000}, Unprocessable, "expires_at"),

@@ -105,6 +105,9 @@ def test_without_a_budget(workflows: Workflows, budget: int | None) -> None:
     [
         ("name", ""),
         ("name", "  "),
+        ("name", "bot\nYour account is locked"),
+        ("name", "bot\u2028"),
+        ("name", "bot\x00"),
         ("name", None),
         ("name", "x" * 256),
         ("external_id", ""),
