@@ -153,7 +153,9 @@ class Tracking:
             tx.put(_tracked(principal, report, mark, event_type, answered), is_new(), label=TRACKED)
             if books.operation is not None:
                 actions = _settled(books.operation, report, settlement.freed())
-                tx.update(books.operation, actions, is_unchanged(books.operation), label=OPERATION)
+                # What was spent before is part of the answer.
+                same = is_unchanged(books.operation) & (Operation.spent == books.operation.spent)
+                tx.update(books.operation, actions, same, label=OPERATION)
             try:
                 tx.commit()
             except ConditionFailed as failed:

@@ -325,6 +325,16 @@ def test_overrun_is_what_no_room_was_left_for(
     assert money.numbers() == (spent, held_back, 100 - spent - held_back, overrun)
 
 
+def test_what_others_reported_meanwhile_is_part_of_what_is_allowed(store: EmbeddedEngine) -> None:
+    """Of two reports that together exceed a reservation by more than is tolerated the later one is told."""
+    money = Money(workflow=100, settle_mode="strict")
+    execution = money.reserve(10)
+    money.spend(10, execution)
+    store.faults = _Meanwhile(lambda: money.spend(0.6, execution))
+    assert money.spend(0.6, execution).overbudget
+    assert money.operation(execution).spent == 11.2 * MICRO
+
+
 @pytest.mark.parametrize(
     "meanwhile",
     [
