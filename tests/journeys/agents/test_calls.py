@@ -61,12 +61,15 @@ def results(team: Team) -> dict[str, str]:
     return {row["tool"]: row["result"] for row in team.get("/executions")["executions"]}
 
 
-def test_it_knows_itself_by_the_key_alone(server: Server, team: Team, agent: Agent) -> None:
+def test_it_knows_itself_by_the_key_alone(server: Server, team: Team, agent_of_worker: Agent) -> None:
     """init() on plain loopback HTTP learns org, workflow and secret from the key, and finds no version amiss."""
+    agent, before = agent_of_worker, len(agent_of_worker.log)
+    agent.start(server.url, team.key)
     agent.follow()
     known = agent.run("[runtime.organization_id, runtime.workflow_id, runtime.secret_key, runtime.status().state]")
     assert known == [team.org_id, team.workflow_id, team.secret, "ok"]
-    assert "v3" not in agent.log and "version" not in agent.log
+    assert "nullrun.init: " not in agent.log[before:]
+    agent.stop()
 
 
 def test_both_documented_variables(server: Server, team: Team, agent_of_worker: Agent) -> None:
