@@ -52,10 +52,9 @@ def test_requests_and_faults_are_counted(aws: None, capsys: pytest.CaptureFixtur
     [("gate", False, True), ("gate", True, False), ("tracking", False, True), ("flows", False, False)],
 )
 def test_a_cold_start_warns_of_unsigned_requests(
-    aws: None, capsys: pytest.CaptureFixture[str], family: str, required: bool, warned: bool
+    aws: None, caplog: pytest.LogCaptureFixture, family: str, required: bool, warned: bool
 ) -> None:
     """Once for each start of a function that agents call, where they need not sign."""
     use_settings(Settings(adapter="aws", hmac_required=required))
     observed(family, handler)
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["level"] for line in lines if line["message"] == UNSIGNED] == ["WARNING"] * warned
+    assert [record.levelname for record in caplog.records if record.message == UNSIGNED] == ["WARNING"] * warned
