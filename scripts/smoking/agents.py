@@ -141,6 +141,7 @@ def journey(team: Team) -> None:
     with team.nobody.connect(f"/ws/control/{team.org_id}", {"X-API-Key": team.key}) as opened:
         socket = Socket(team, opened)
         socket.knows(team.workflow_id, "Normal")
+        _people(team)
         _calls(team)
         _policies(team, socket)
         _approvals(team, socket)
@@ -152,6 +153,27 @@ def journey(team: Team) -> None:
         refused = team.ask("/gate", 401, organization_id=team.org_id, tools=["search"])
         expect("a revoked key", refused["error_code"], "API_KEY_REVOKED")
         socket.is_closed()
+
+
+def _people(team: Team) -> None:
+    """Somebody is invited, joins, looks and is removed; and where alerts go."""
+    invite = team.send(
+        "POST", "/invites", 201, {"email": f"smoke-{uuid.uuid4().hex[:8]}@example.com", "role": "viewer"}
+    )
+    form = {"name": "Bo", "password": "correct horse battery"}
+    joined = team.nobody.send("POST", f"/api/v1/invites/{invite['token']}/accept", 200, json=form)
+    headers = {"Authorization": f"Bearer {joined['session_token']}"}
+    path = f"/api/v1/orgs/{team.org_id}/workflows"
+    shown = team.nobody.send("GET", path, 200, headers=headers)["workflows"]
+    refused = team.nobody.send("POST", path, 403, json={"name": "mine"}, headers=headers)
+    expect("a member who may only look", (len(shown), refused["error"]), (1, "forbidden"))
+    (member,) = (row for row in team.get("/members")["members"] if row["user_id"] == joined["user_id"])
+    team.send("DELETE", f"/members/{member['id']}", 204)
+    team.nobody.send("GET", path, 401, headers=headers)
+    config = {"url": "https://hooks.example.com/smoke", "secret": "correct horse battery"}
+    channel = {"name": "ops", "channel_type": "webhook", "config": config, "enabled": False}
+    made = team.send("POST", "/alert-channels", 201, channel)
+    expect("an alert channel with a secret", made["config"]["secret"], "***")
 
 
 def _calls(team: Team) -> None:
@@ -215,19 +237,43 @@ def _money(team: Team) -> None:
 
 
 def _flows(team: Team) -> None:
-    """A governed flow runs while there is money, and is cancelled with its workflow."""
+    """A governed flow runs while there is money and nobody is asked, and is cancelled with its workflow."""
     workflow_id = str(team.send("POST", "/workflows", 201, {"name": "flows", "budget_cents": 5})["id"])
     effect, wait = team.person.make_flow("smoke effect", EFFECT), team.person.make_flow("smoke wait", WAIT)
     for flow_id in (effect, wait):
         team.send("PUT", f"/workflows/{workflow_id}/definitions/{flow_id}", 200)
     ended = team.person.ended(team.person.run(effect, {}))
     expect("a governed flow", ended["status"], "completed")
+
+    about = {"tool_patterns": ["store"], "workflow_id": workflow_id}
+    rule = team.send("POST", "/approval-rules", 201, {"name": "Effects", **about})
+    asking = team.person.run(effect, {})
+    (question,) = until(
+        "a flow asks",
+        lambda: team.get("/approvals?status=PENDING")["approvals"],
+        bool,
+    )
+    team.send("POST", f"/approvals/{question['id']}/approve", 200, {})
+    expect("a governed flow that was approved", team.person.ended(asking)["status"], "completed")
+    team.send("DELETE", f"/approval-rules/{rule['id']}", 204)
+
+    path = f"/workflows/{workflow_id}"
+    team.send("POST", f"{path}/pause", 200, {})
+    held = team.person.run(effect, {})
+    until(
+        "a flow is held",
+        lambda: team.person.send("GET", f"/api/v1/executions/{held}/logs?limit=100", 200)["logs"],
+        lambda lines: any(line["message"].startswith("WORKFLOW_PAUSED") for line in lines),
+    )
+    team.send("POST", f"{path}/resume", 200, {})
+    expect("a governed flow after pause and resume", team.person.ended(held)["status"], "completed")
+
     scope = {"scope": "Workflow", "workflow_id": workflow_id, "config": {"budget_cents": 0}}
     team.send("POST", "/policies", 201, {"name": "Nothing", "policy_type": "BudgetLimit", **scope})
     ended = team.person.ended(team.person.run(effect, {}))
     expect("a governed flow without money", (ended["status"], ended["error"][:7]), ("failed", "BUDGET_"))
     waiting = team.person.run(wait, {})
-    team.send("POST", f"/workflows/{workflow_id}/kill", 200, {"reason": "smoke"})
+    team.send("POST", f"{path}/kill", 200, {"reason": "smoke"})
     expect("a governed flow whose workflow is killed", team.person.ended(waiting)["status"], "canceled")
 
 
