@@ -10,12 +10,15 @@ from shared.composition import Services
 from shared.engine.kinds.base import ExecutionFacts
 from shared.engine.ports import Decision, Effect
 from shared.engine.program import Node
+from shared.governance.flowgate import BELIEVED_MS
 from shared.governance.money import MICRO
 from shared.governance.operations import operation_tail, pk_of
+from shared.governance.prices import Usage, cost, price
+from shared.governance.rule_forms import RuleDraft
 from shared.identity import DEFAULT_ORG_ID
-from shared.kit import clock, ids
+from shared.kit import clock, ids, json
 from shared.store.models.governance import Operation
-from shared.store.models.policies import Binding, bindings_pk
+from shared.store.models.policies import Approval, Binding, approvals_pk, bindings_pk
 from shared.store.transaction import Transaction, read
 from tests.support.governance import Governed, govern, owner
 from tests.support.time import HeldClock
@@ -80,6 +83,72 @@ def test_what_a_model_used_is_settled_once(services: Services, bot: Governed) ->
     assert purse.spent > 0 and purse.reserved == 0
     assert purse.available + purse.spent == 10 * MICRO
     assert _operation(bot).llm_calls == 1
+
+
+def test_every_call_of_a_model_is_priced_by_itself(services: Services, bot: Governed) -> None:
+    """By its own model; what Anthropic read from its cache is not paid as fresh input, and a name too long is none."""
+    gate, effect = services.governance.flow_gate, _effect("agent")
+    assert gate.before(effect).verdict == "allow"
+    cached = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100, "cached_tokens": 900}
+    plain = {"prompt_tokens": 100, "completion_tokens": 100, "total_tokens": 200}
+    rows = [
+        {"provider": "anthropic", "model": "claude-sonnet-4-5", **cached},
+        {"provider": "openai", "model": "gpt-4o-mini", **plain},
+        {"provider": "generic", "model": "m" * 300, **plain},
+    ]
+    gate.after(effect, rows, failed=True)
+    sonnet, mini, unknown = price("claude-sonnet-4-5"), price("gpt-4o-mini"), price(None)
+    expected = [
+        cost(sonnet, Usage(input=100, output=100, cache_read=900), "anthropic"),
+        cost(mini, Usage(input=100, output=100)), cost(unknown, Usage(input=100, output=100)),
+    ]  # fmt: skip
+    operation = _operation(bot)
+    assert (bot.purse.spent, bot.purse.reserved) == (sum(expected), 0)
+    assert (operation.llm_calls, operation.tokens, operation.result) == (3, 1500, "failed")
+
+
+def test_what_began_under_a_workflow_is_settled_although_it_was_freed(services: Services, bot: Governed) -> None:
+    """The binding goes while the node runs: its usage counts for the workflow it was allowed by."""
+    gate, effect = services.governance.flow_gate, _effect("llm", model="gpt-4o-mini")
+    assert gate.before(effect).verdict == "allow"
+    services.governance.bindings.remove(owner(), bot.workflow_id, FLOW)
+    clock.sleep(BELIEVED_MS / 1000 + 1)
+    gate.after(effect, [{"provider": "openai", "model": "gpt-4o-mini", "prompt_tokens": 10}], failed=False)
+    assert bot.purse.spent > 0 and bot.purse.reserved == 0
+    assert gate.before(_effect(key="e:2")) == Decision()
+
+
+def test_a_template_is_no_model_and_no_tool(services: Services, bot: Governed) -> None:
+    """What only the run knows is not taken for a name; an MCP server's tool has two names where they are plain."""
+    gate = services.governance.flow_gate
+    gate.before(_effect("llm", key="e:1", model="${secrets.MODEL}"))
+    assert _operation(bot, "e:1").model is None
+    url = "https://tools.example.com/mcp"
+    gate.before(_effect("mcp", key="e:2", url=url, toolName="weather"))
+    gate.before(_effect("mcp", key="e:3", url="${input.url}", toolName="weather"))
+    gate.before(_effect("mcp", key="e:4", url=url, toolName="${input.tool}"))
+    gate.before(_effect("mcp", key="e:5", url="https://[bad", toolName="weather"))
+    names = [json.loads(_operation(bot, f"e:{number}").tools or "")[2:] for number in (2, 3, 4, 5)]
+    assert names == [["weather", "mcp://tools.example.com/weather"], ["weather"], [], ["weather"]]
+
+
+def test_people_see_no_secret_of_a_node(services: Services, bot: Governed) -> None:
+    """Parameters that are named like secrets, or have a password in an address, are hidden; long ones are left out."""
+    services.governance.approval_rules.create(owner(), RuleDraft(name="all"))
+    params: dict[str, Any] = {
+        "url": "https://ada:pw@example.com/x",
+        "api_key": "sk-1",
+        "to": "ada",
+        "n": 3,
+        "body": "x" * 500,
+    }
+    params |= {f"p{number}": "v" for number in range(40)}
+    held = services.governance.flow_gate.before(_effect(**params))
+    assert held.verdict == "hold" and held.alone and held.reason.startswith("waiting for approval ")
+    [record] = Approval.query(approvals_pk(bot.org_id))
+    kwargs = json.loads(record.impact)["params"]["kwargs"]
+    assert {name: kwargs[name] for name in list(kwargs)[:4]} == {"url": "***", "api_key": "***", "to": "ada", "n": "3"}
+    assert "body" not in kwargs and len(kwargs) == 16
 
 
 def test_no_money_fails_the_node(services: Services, bot: Governed) -> None:

@@ -13,6 +13,7 @@ import pytest
 from functions.flows.app import handler as flows
 from functions.workflows.app import handler as workflows
 from shared.governance.money import MICRO
+from shared.identity import Departure
 from shared.store.models.governance import Operation
 from shared.store.models.policies import Binding, bindings_pk
 from tests.support.deployment import deployment, principal_of, sign_up
@@ -391,6 +392,16 @@ def test_a_deleted_flow_is_governed_no_more(world: GovernedFlows) -> None:
     assert list(Binding.query(bindings_pk(world.who.org_id))) == []
     path = world.org(f"/workflows/{world.workflow_id}/definitions")
     assert world.send(workflows, "GET", path) == {"definitions": [], "total": 0}
+
+
+def test_an_org_that_goes_takes_its_bindings_along(world: GovernedFlows) -> None:
+    """What its workflows governed ends."""
+    world.rule("store")
+    execution_id = world.run(world.flow(a=keep()))
+    world.services.governance.forget(Departure("", (world.who.org_id,)))
+    world.settle()
+    assert list(Binding.query(bindings_pk(world.who.org_id))) == []
+    assert world.view(execution_id)["status"] == "canceled"
 
 
 # Children
