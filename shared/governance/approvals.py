@@ -68,13 +68,7 @@ class Approvals:
     # Asking
 
     def request(
-        self,
-        tx: Transaction,
-        rule: ApprovalRule,
-        operation: Operation,
-        impact: Mapping[str, Any] | None,
-        *,
-        actor: Actor | None = None,
+        self, tx: Transaction, actor: Actor, rule: ApprovalRule, operation: Operation, impact: Mapping[str, Any] | None
     ) -> Approval:
         """Put the question about an operation, whose ``approval_id`` it gets, into the operation's own transaction.
 
@@ -90,8 +84,7 @@ class Approvals:
             "risk_level": rule.risk_level, "action_digest": record.action_digest,
             "expires_at": clock.rfc3339(int(record.expires_ms)),
         }  # fmt: skip
-        asker = actor or Actor.of_key(operation.key_id, "API key")
-        add_event(tx, record.org_id, asker, _fact(record, "requested", "success", "require_approval", details))
+        add_event(tx, record.org_id, actor, _fact(record, "requested", "success", "require_approval", details))
         return record
 
     def _require_room(self, operation: Operation) -> None:

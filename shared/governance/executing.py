@@ -114,7 +114,7 @@ class Executing:
         tx = Transaction()
         actions = [Operation.approval_id.set(approval_id), Operation.decision.set("require_approval")]
         tx.update(operation, actions, Operation.approval_id.does_not_exist(), label="operation")
-        self._gate.approvals().request(tx, rule, operation, call.impact)
+        self._gate.approvals().request(tx, Actor.of_key(key.key_id, key.label), rule, operation, call.impact)
         try:
             tx.commit()
         except ConditionFailed:

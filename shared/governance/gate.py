@@ -166,11 +166,8 @@ class _Question:
         )  # fmt: skip
 
     def _attempt(self, standing: Standing) -> Attempt:
-        key = self._key
         verdict = self._judge(standing)
-        return Attempt(
-            key.key_id, key.version, self._call, standing, verdict, self._projected, self._depth, self._overdraft
-        )
+        return Attempt(self._key, self._call, standing, verdict, self._projected, self._depth, self._overdraft)
 
     def _judge(self, standing: Standing) -> Verdict:
         """The verdict of the policies. A refusal only after the purse was read, so that it is today's."""

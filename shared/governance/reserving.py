@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
+from shared.governance.authentication import KnownKey
 from shared.governance.calls import Call
 from shared.governance.chains import touch
+from shared.governance.events import Actor
 from shared.governance.judging import Verdict
 from shared.governance.money import MICRO, cents
 from shared.governance.operations import BOUND_MS, KEPT_S, RESERVED_MS, operation_tail, pk_of
@@ -44,10 +46,9 @@ class Overdraft:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at one call. ``projected`` is in micro-cents; a ``key_version`` of 0 means that a definition asks."""
+    """One attempt at one call. ``projected`` is in micro-cents; a key of version 0 means that a definition asks."""
 
-    key_id: str
-    key_version: int
+    key: KnownKey
     call: Call
     standing: Standing
     verdict: Verdict
@@ -73,7 +74,7 @@ class Attempt:
     @cached_property
     def execution_id(self) -> str:
         """The id of the reservation and of what runs under it."""
-        return ids.uuid7_with(self.now_ms, operation_tail(self.key_id, self.call.operation_id))
+        return ids.uuid7_with(self.now_ms, operation_tail(self.key.key_id, self.call.operation_id))
 
     @cached_property
     def approval_id(self) -> str | None:
@@ -119,16 +120,17 @@ class Attempt:
             spend = move(overdraft=self.overdraft.amount)
             tx.update(purse_key(org_id, OVERDRAFT), spend, room_left & in_period(), label="overdraft")
         if approvals is not None and self.verdict.rule is not None:
-            approvals.request(tx, self.verdict.rule, operation, self.call.impact)
+            asker = Actor.of_key(self.key.key_id, self.key.label)
+            approvals.request(tx, asker, self.verdict.rule, operation, self.call.impact)
         return tx
 
     def _purse(self) -> tuple[list[Action], Condition]:
-        standing, calls = self.standing, Purse.calls[self.key_id]
+        standing, calls = self.standing, Purse.calls[self.key.key_id]
         # A newer set than the purse's is no harm, unless other purses pay, too: those may not have been joined yet.
         proven = standing.policies.version if self._funds() else self.carried
         condition = Purse.state.is_in(*WORKING) & (Purse.policy_version == proven)
-        if self.key_version:
-            condition &= Purse.key_versions[self.key_id] == self.key_version
+        if self.key.version:
+            condition &= Purse.key_versions[self.key.key_id] == self.key.version
         if self.overdraft is None:
             condition &= room(self.projected)
         else:
@@ -136,9 +138,9 @@ class Attempt:
         actions = move(reserved=self.projected)
         if self.minute > standing.minute:
             condition &= Purse.minute < self.minute
-            return [*actions, Purse.minute.set(self.minute), Purse.calls.set({self.key_id: 1})], condition
+            return [*actions, Purse.minute.set(self.minute), Purse.calls.set({self.key.key_id: 1})], condition
         condition &= Purse.minute == self.minute
-        limit = rate_limit(standing.policies, self.key_id)
+        limit = rate_limit(standing.policies, self.key.key_id)
         if limit is not None:
             condition &= calls.does_not_exist() | (calls < limit.per_minute)
         return [*actions, calls.set((calls | 0) + 1)], condition
@@ -147,7 +149,7 @@ class Attempt:
         """Purses beside the workflow's that pay, too: label and scope id."""
         policies = self.standing.policies
         org = [("org", self.standing.org_id)] if policies.org_cap is not None else []
-        return org + ([("key", self.key_id)] if self.key_id in policies.key_caps else [])
+        return org + ([("key", self.key.key_id)] if self.key.key_id in policies.key_caps else [])
 
     def _credit(self) -> int:
         """By how much its settlement may leave the workflow's purse short: inside a chain, the overdraft."""
@@ -159,9 +161,9 @@ class Attempt:
         waits_ms = 0 if rule is None else rule.expires_in_s * 1000
         expires_ms = self.now_ms + RESERVED_MS + waits_ms
         return Operation(
-            pk_of(standing.org_id, operation_tail(self.key_id, call.operation_id)), "operation",
+            pk_of(standing.org_id, operation_tail(self.key.key_id, call.operation_id)), "operation",
             org_id=standing.org_id, execution_id=self.execution_id, operation_id=call.operation_id,
-            workflow_id=standing.workflow_id, key_id=self.key_id, fingerprint=call.fingerprint,
+            workflow_id=standing.workflow_id, key_id=self.key.key_id, fingerprint=call.fingerprint,
             decision=self.decision, status="open", result="pending", answer=answer,
             funds=json.dumps([scope_id for _, scope_id in self._funds()]), projected=self.projected,
             reserved=self.projected, reserved_total=self.projected, epsilon=standing.policies.epsilon,
@@ -234,8 +236,8 @@ class Attempt:
 
     def over_rate(self, purse: Purse) -> Refused | None:
         """The refusal of a key that has used up its calls of the minute."""
-        limit = rate_limit(self.standing.policies, self.key_id)
-        used = int(purse.calls.attribute_values.get(self.key_id, 0))
+        limit = rate_limit(self.standing.policies, self.key.key_id)
+        used = int(purse.calls.attribute_values.get(self.key.key_id, 0))
         if limit is None or int(purse.minute) < this_minute() or used < limit.per_minute:
             return None
         wait_s = max(1, 60 - self.now_ms // 1000 % 60)

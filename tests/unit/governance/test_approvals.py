@@ -66,7 +66,7 @@ def ask(approvals: Approvals, asking: Operation | None = None, rule: ApprovalRul
     """Put a question; the operation and the approval's id."""
     asking = asking or operation()
     tx = Transaction().put(asking, Operation.pk.does_not_exist(), "operation")
-    approvals.request(tx, rule, asking, IMPACT)
+    approvals.request(tx, KEY, rule, asking, IMPACT)
     tx.commit()
     assert asking.approval_id is not None
     return asking, asking.approval_id
@@ -115,6 +115,7 @@ def test_a_question_is_written_with_what_people_need(approvals: Approvals, held:
         "require_approval",
         approval_id,
     )
+    assert (event.actor_type, event.actor_id, event.actor_label) == ("api_key", "k", "prod")
     assert event.control is None
     assert approvals.pending(ORG) == 1
 
@@ -129,7 +130,7 @@ def test_a_question_is_put_once(approvals: Approvals) -> None:
     """The same approval again fails the transaction, and counts nothing."""
     asking, _ = ask(approvals)
     tx = Transaction()
-    approvals.request(tx, RULE, asking, IMPACT)
+    approvals.request(tx, KEY, RULE, asking, IMPACT)
     with pytest.raises(ConditionFailed) as failed:
         tx.commit()
     assert "approval" in failed.value.failures
@@ -155,7 +156,7 @@ def test_the_limit_holds_when_two_ask_at_once(approvals: Approvals) -> None:
         ask(approvals)
     first, second = Transaction(), Transaction()
     for tx in (first, second):
-        approvals.request(tx, RULE, operation(), IMPACT)
+        approvals.request(tx, KEY, RULE, operation(), IMPACT)
     first.commit()
     with pytest.raises(ConditionFailed) as failed:
         second.commit()
@@ -177,7 +178,7 @@ def test_an_operation_that_has_asked_is_not_refused_for_want_of_room(approvals: 
     made = [ask(approvals) for _ in range(MOST_PENDING)]
     asking, _ = made[0]
     tx = Transaction().put(asking, Operation.pk.does_not_exist(), "operation")
-    approvals.request(tx, RULE, asking, IMPACT)
+    approvals.request(tx, KEY, RULE, asking, IMPACT)
     with pytest.raises(ConditionFailed) as failed:
         tx.commit()
     assert isinstance(failed.value.failures["operation"], Operation)

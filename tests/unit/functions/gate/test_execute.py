@@ -12,10 +12,12 @@ from shared.governance.digests import action_digest
 from shared.governance.key_forms import NewKey
 from shared.governance.operations import find_operation
 from shared.governance.rule_forms import RuleDraft
+from shared.governance.signatures import PREFIX_CHARACTERS
 from shared.kit import ids
 from tests.support.apigw import Answer
 from tests.support.governance import NONE_DIGEST, Governed, govern, owner
 from tests.support.time import HeldClock
+from tests.support.workflows import events_of
 
 
 @pytest.fixture
@@ -151,6 +153,22 @@ def test_a_rule_that_concerns_only_the_tool_asks_here(services: Services, bot: G
     named = {"business_impact": IMPACT, "action_digest": DIGEST, "approval_id": approval_id}
     assert _execute(bot, execution_id, **named).body["decision"] == "allow"
     assert _execute(bot, execution_id, **named).body["error_code"] == "APPROVAL_REPLAY_REJECTED"
+
+
+@pytest.mark.parametrize("route", ["gate", "execute"])
+def test_a_question_says_which_key_asks(services: Services, bot: Governed, route: str) -> None:
+    """Its event has the key's name and prefix, so that people know whose question it is."""
+    about = {"business_impact": IMPACT, "action_digest": DIGEST}
+    if route == "gate":
+        _rule(services)
+        bot.gate(handler, tools=["refund"], **about)
+    else:
+        execution_id = _gated(bot)
+        _rule(services)
+        _execute(bot, execution_id, **about)
+    (event,) = events_of(bot.org_id, "approval.requested")
+    label = f"prod ({bot.key[:PREFIX_CHARACTERS]})"
+    assert (event.actor_type, event.actor_id, event.actor_label) == ("api_key", bot.key_id, label)
 
 
 def test_what_was_approved_is_what_runs(services: Services, bot: Governed) -> None:
