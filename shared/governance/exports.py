@@ -47,6 +47,9 @@ MOST_UNENDED = 20
 MOST_KEPT = 100
 """Jobs of an org that are kept with their files, the newest."""
 
+LATE_MS = 3600 * 1000
+"""How long after it happened an entry is looked for where there are too many to look at all."""
+
 MOST_AT_ONCE = 5_000
 """Entries that are written at once by whoever follows the change stream; more wait for the sweep."""
 
@@ -169,6 +172,9 @@ class Exports:
         head = read(AuditHead, audit_pk(org_id), "head")
         last = 0 if head is None else int(head.length)
         first = first_since(org_id, last, int(job.since_ms))
+        if last - first >= MOST_ENTRIES:
+            # What was appended long after its time cannot be of it, and would be in the way of what is.
+            last = first_since(org_id, last, int(job.until_ms) + LATE_MS) - 1
         if most is not None and last - first >= most:
             return False
         unended = ExportJob.status.is_in(*_UNENDED)
@@ -186,8 +192,8 @@ class Exports:
     def _write(self, org_id: str, job: ExportJob, first: int, last: int) -> Sequence[Action]:
         """Write the file; what the job is to say of it."""
         lines: list[bytes] = []
-        size, truncated = 0, last - first >= MOST_ENTRIES
-        numbers = AuditEntry.sk.between(entry_sk(max(first, last - MOST_ENTRIES + 1)), entry_sk(last))
+        size, truncated = 0, False
+        numbers = AuditEntry.sk.between(entry_sk(first), entry_sk(last))
         found = AuditEntry.query(audit_pk(org_id), numbers, scan_index_forward=False, consistent_read=True)
         # The newest first, because it is the oldest that are left out.
         for entry in found if first <= last else ():
@@ -196,7 +202,7 @@ class Exports:
                 continue
             line = canonical(shown).encode("utf-8", "surrogatepass") + b"\n"
             size += len(line)
-            if size > MOST_BYTES:
+            if len(lines) == MOST_ENTRIES or size > MOST_BYTES:
                 truncated = True
                 break
             lines.append(line)

@@ -10,7 +10,7 @@ import pytest
 
 from shared.governance.audit import Audit, AuditFilter
 from shared.governance.chain import canonical
-from shared.governance.exports import LINK_S, SHOWN, WINDOW_MS, Exports
+from shared.governance.exports import LATE_MS, LINK_S, SHOWN, WINDOW_MS, Exports
 from shared.governance.outbox import Outbox
 from shared.identity.principal import Principal
 from shared.kit import clock, ids
@@ -119,6 +119,33 @@ def test_a_file_has_so_many_entries_at_most(exports: Exports, monkeypatch: pytes
     job = exports.create(ADA)
     exports.run(ORG, job.id)
     assert (exports.get(ADA, job.id).record_count, exports.get(ADA, job.id).truncated) == (2, True)
+
+
+def test_a_time_long_ago_is_not_empty_for_what_came_after(
+    exports: Exports, held: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much did: the file has the newest entries of its time, also those that were appended late."""
+    monkeypatch.setattr("shared.governance.exports.MOST_ENTRIES", 3)
+    start = clock.now_ms()
+    chain("a", "b", "c")
+    late = happened("late")
+    held.advance(60)
+    until = clock.now_ms()
+    Audit().append(ORG, [late])
+    held.advance(LATE_MS / 1000 + 120)
+    chain(*"defghi")
+
+    def written(since_ms: int) -> tuple[list[str], bool]:
+        job = exports.create(ADA, since_ms, until)
+        # Only what may be of the time is looked at, so that it is done at once.
+        assert exports.run(ORG, job.id, most=4)
+        content = exports.file(ORG, job.id)
+        assert isinstance(content, bytes)
+        return [json.loads(line)["action"] for line in content.splitlines()], exports.get(ADA, job.id).truncated
+
+    assert written(start) == (["b", "c", "late"], True)
+    monkeypatch.setattr("shared.governance.exports.MOST_ENTRIES", 4)
+    assert written(start) == (["a", "b", "c", "late"], False)
 
 
 def test_a_file_has_so_many_bytes_at_most(
