@@ -91,7 +91,10 @@ print(json.dumps(loaded))
 def loaded() -> dict[str, frozenset[str]]:
     """Modules by family, as on AWS."""
     command = [sys.executable, "-c", PROGRAM, *FAMILIES]
-    variables = {"SIGNALBOX_ADAPTER": "aws", "AWS_LAMBDA_FUNCTION_NAME": "signalbox", "LAMBDA_TASK_ROOT": str(ROOT)}
+    variables = {
+        "SIGNALBOX_ADAPTER": "aws", "SIGNALBOX_HMAC_REQUIRED": "true",
+        "AWS_LAMBDA_FUNCTION_NAME": "signalbox", "LAMBDA_TASK_ROOT": str(ROOT),
+    }  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return {family: frozenset(modules) for family, modules in json.loads(done.stdout).items()}
