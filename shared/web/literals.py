@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from starlette.routing import BaseRoute, Match, Route, get_route_path
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 
@@ -23,7 +23,7 @@ class Literals(BaseRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As the route of the path, if it answers the method."""
         if scope["type"] == "http":
-            for route in self._by_path.get(get_route_path(scope), ()):
+            for route in self._by_path.get(scope["path"], ()):
                 match, found = route.matches(scope)
                 if match is Match.FULL:
                     return match, {**found, "route": route}
