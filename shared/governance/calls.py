@@ -21,6 +21,9 @@ LONGEST_LIST = 65536
 
 MOST_TOKENS = 10**9
 CHAIN_OPS = ("start", "continue", "end")
+MODEL_NODE = "llm"
+"""The type of a definition's node that asks a model and does nothing else."""
+
 TOOL_CLASSES = ("builtin", "mcp", "custom", "invalid")
 
 
@@ -52,6 +55,11 @@ class Call:
         """Every tool that may run: those listed, and the one named."""
         listed = self.tools or ()
         return listed if self.tool is None or self.tool in listed else (*listed, self.tool)
+
+    @property
+    def runs_tools(self) -> bool:
+        """Whether more may happen than one call of a model. The first tool of a definition's node is its type."""
+        return bool(self.names) and not (self.flow_execution_id is not None and self.names[0] == MODEL_NODE)
 
 
 def read_call(body: Any, org_id: str, *, at_gate: bool) -> Call:

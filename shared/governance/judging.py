@@ -49,6 +49,8 @@ def judge(policies: PolicySet, key_id: str, call: Call, projected: int, *, at_ga
             policies.rules, tools=call.names, workflow_id=policies.workflow_id, projected_cents=cents(projected),
             impact=call.impact,
         )  # fmt: skip
+        if rule is None and call.runs_tools:
+            rule = policies.every_tool
         if rule is not None and call.action_digest is None:
             reason = "An approval binds to what is done; send action_digest, or use a client that does"
             raise Refused("LEGACY_GRANT_REJECTED", reason, at_gate=at_gate, operation_id=call.operation_id)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from shared.governance.events import Actor, Fact
+from shared.governance.frames import policy_invalidated
 from shared.governance.pages import Part, part_of
 from shared.governance.plans import PlanFeatureMissing, PlanLimitExceeded, plan
 from shared.governance.policy_forms import PolicyForm, Sent, changed_form, enabled_of, new_form
 from shared.governance.policyset import PolicyScope, PolicyType, read_policies
-from shared.governance.propagation import change_policies, invalidation, next_version
+from shared.governance.propagation import change_policies, next_version
 from shared.governance.templates import TEMPLATES, Template
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
@@ -262,6 +263,6 @@ def _fact(action: str, record: Policy, version: int, **more: Any) -> Fact:
         "enabled": bool(record.enabled), "template_id": record.template_id, "policy_id": record.policy_id,
         "policy_version": version, **more,
     }  # fmt: skip
-    frame = invalidation(record.org_id, record.policy_id, version)
+    frame = policy_invalidated(record.org_id, record.policy_id, version)
     workflow_id = record.scope_id if record.scope == "workflow" else None
     return Fact(action, ("policy", record.policy_id), workflow_id=workflow_id, details=details, control=[frame])

@@ -79,7 +79,8 @@ class PolicySet:
     It is at least as new as ``version`` says. ``cap`` is the workflow's own, UNLIMITED without one; ``org_cap`` the
     ceiling of the org, None without one; ``key_caps`` the budgets of single keys. ``cap_policy`` and the like name the
     policy that a number comes from, where one does. ``soft`` is None where money is a hard limit. ``epsilon`` is by how
-    much a settlement may exceed its reservation.
+    much a settlement may exceed its reservation. ``every_tool`` is there where the workflow has human approvals: the
+    rule for calls of tools that none of ``rules`` asks about.
     """
 
     version: int
@@ -96,6 +97,7 @@ class PolicySet:
     max_chain_ms: int = CHAIN_S * 1000
     epsilon: int = MICRO
     rules: tuple[ApprovalRule, ...] = ()
+    every_tool: ApprovalRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def policy_set_of(
         max_chain_ms=min((CHAIN_S, *_settings(walked, "max_chain_duration_seconds"))) * 1000,
         epsilon=min((micro(amount) for amount in _settings(walked, "consume_epsilon_cents")), default=MICRO),
         rules=_rules(rules, workflow_id),
+        every_tool=_every_tool() if workflow.human_approvals_enabled else None,
     )
 
 
@@ -270,3 +273,9 @@ def _rules(rules: Iterable[Rule], workflow_id: str) -> tuple[ApprovalRule, ...]:
     from shared.governance.rules import compile_rule
 
     return tuple(compile_rule(rule) for rule in sorted(found, key=walking_order))
+
+
+def _every_tool() -> ApprovalRule:
+    from shared.governance.rules import EVERY_TOOL
+
+    return EVERY_TOOL

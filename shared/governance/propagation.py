@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pynamodb.expressions.condition import Condition
 
@@ -63,7 +63,7 @@ def change_policies(org_id: str, actor: Actor, step: Step) -> None:
         tx, settings = Transaction(), org_settings(org_id)
         fact = step(tx, settings)
         if fact is not None:
-            _move_version(tx, settings)
+            move_policy_version(tx, settings)
             add_event(tx, org_id, actor, fact)
             try:
                 tx.commit()
@@ -78,11 +78,6 @@ def change_policies(org_id: str, actor: Actor, step: Step) -> None:
 def next_version(settings: OrgSettings) -> int:
     """The version that a change of these policies makes."""
     return int(settings.policy_version) + 1
-
-
-def invalidation(org_id: str, policy_id: str, version: int) -> dict[str, Any]:
-    """The frame that tells the org's clients that policies have changed."""
-    return {"type": "policy_invalidated", "organization_id": org_id, "policy_id": policy_id, "new_version": version}
 
 
 def propagate(org_id: str) -> int:
@@ -227,7 +222,11 @@ class _Propagation:
             update_if(self.settings, ended, OrgSettings.policy_version == self.version)
 
 
-def _move_version(tx: Transaction, settings: OrgSettings) -> None:
+def move_policy_version(tx: Transaction, settings: OrgSettings) -> None:
+    """Make the policies others than those of ``settings``; whoever does propagates once it is written.
+
+    Fails under the label ``settings`` when others were faster.
+    """
     due = [
         OrgSettings.kind.set("settings"),
         OrgSettings.due_shard.set(due_shard(settings.org_id)),

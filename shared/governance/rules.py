@@ -13,6 +13,7 @@ from typing import Any
 
 from shared.governance.patterns import Pattern, compile_pattern, first_match
 from shared.governance.predicates import Predicate, predicate_of
+from shared.governance.rule_forms import MAX_PRIORITY
 from shared.kit import json
 from shared.store.models.policies import Rule
 
@@ -21,9 +22,9 @@ _NO_IMPACT: Mapping[str, Any] = {"kind": "none"}
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRule:
-    """A rule ready for use. ``threshold_cents`` is of the projected cost of one call."""
+    """A rule ready for use. ``threshold_cents`` is of the projected cost of one call; one nobody made has no id."""
 
-    rule_id: str
+    rule_id: str | None
     name: str
     priority: int
     created_ms: int
@@ -43,6 +44,12 @@ class ApprovalRule:
         if self.threshold_cents is not None and projected_cents < self.threshold_cents:
             return False
         return self.predicate is None or self.predicate.holds(_NO_IMPACT if impact is None else impact)
+
+
+EVERY_TOOL = ApprovalRule(
+    None, "Human approvals", priority=MAX_PRIORITY + 1, created_ms=0, expires_in_s=300, risk_level="MEDIUM"
+)
+"""By which every call of a tool waits for a person, of a workflow that has human approvals."""
 
 
 def compile_rule(record: Rule) -> ApprovalRule:
@@ -71,4 +78,4 @@ def rule_for(
         for rule in rules
         if rule.enabled and rule.workflow_id in (None, workflow_id) and rule.asks(tools, projected_cents, impact)
     )
-    return min(asking, key=lambda rule: (rule.priority, rule.created_ms, rule.rule_id), default=None)
+    return min(asking, key=lambda rule: (rule.priority, rule.created_ms, rule.rule_id or ""), default=None)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from shared.governance.aliases import Aliases, with_aliases
 from shared.governance.events import Actor, Fact, add_event
-from shared.governance.frames import state_change
+from shared.governance.frames import Frame, policy_invalidated, state_change
 from shared.governance.limits import claim, same_policies
 from shared.governance.orgsettings import org_settings
 from shared.governance.pages import Part, part_of
 from shared.governance.policyset import active, read_policies, workflow_cap
+from shared.governance.propagation import move_policy_version, next_version, propagate
 from shared.governance.purses import capped, new_purse, purse_key
 from shared.governance.states import EVENTS, Change, next_state
 from shared.governance.workflow_forms import Draft, checked_changes, checked_draft, checked_reason
@@ -151,7 +152,7 @@ class Workflows:
     # Changing
 
     def update(self, principal: Principal, workflow_id: str, changes: Mapping[str, Any]) -> WorkflowView:
-        """Change fields of a :class:`Draft`; other names are ignored. A new budget counts from the next gate call on.
+        """Change fields of a :class:`Draft`; other names are ignored. What changes counts from the next gate call on.
 
         Raises Forbidden, NotFound, Unprocessable, Conflict for a taken ``external_id``.
         """
@@ -160,14 +161,16 @@ class Workflows:
         for _ in range(_ATTEMPTS):
             record, purse = self._both(principal.org_id, workflow_id)
             changed = {name: value for name, value in wanted.items() if getattr(record, name) != value}
-            if not changed:
-                return view_of(record, purse)
             try:
-                self._change(principal, record, purse, changed).commit()
+                if changed:
+                    self._change(principal, record, purse, changed).commit()
             except ConditionFailed as failed:
                 if "external_id" in failed.failures:
                     raise _taken(changed["external_id"]) from None
                 continue
+            if "human_approvals_enabled" in wanted and org_settings(principal.org_id).due_ms is not None:
+                # Also where an earlier request changed it and was cut short before the gate knew.
+                propagate(principal.org_id)
             return self.get(principal, workflow_id)
         raise Unavailable("The workflow is being changed by others; try again")
 
@@ -187,11 +190,17 @@ class Workflows:
                 tx.delete(ExternalId(external_ids_pk(org_id), record.external_id))
             if changed["external_id"] is not None:
                 _take(tx, org_id, changed["external_id"], workflow_id)
-        if "budget_cents" in changed:
+        frames = list[Frame]()
+        if "human_approvals_enabled" in changed:
+            # It is a rule as others are; a new cap goes to the purse together with the version.
+            chosen = org_settings(org_id)
+            move_policy_version(tx, chosen)
+            frames = [policy_invalidated(org_id, workflow_id, next_version(chosen))]
+        elif "budget_cents" in changed:
             _recap(tx, purse, org_settings(org_id), cap_of(org_id, workflow_id, changed["budget_cents"]))
         before = {name: getattr(record, name) for name in changed}
         details = {"changed": sorted(changed), "before": before, "after": dict(changed)}
-        add_event(tx, org_id, Actor.of(principal), _fact("workflow.updated", workflow_id, details))
+        add_event(tx, org_id, Actor.of(principal), _fact("workflow.updated", workflow_id, details, *frames))
         return tx
 
     # Halting

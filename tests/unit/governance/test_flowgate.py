@@ -72,6 +72,17 @@ def test_an_effect_reserves_once_and_gives_back(services: Services, bot: Governe
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("kind", "verdict"), [("http.request", "hold"), ("agent", "hold"), ("ai.agent", "hold"), ("llm", "allow")]
+)
+def test_human_approvals_are_about_nodes_that_do_something(
+    services: Services, bot: Governed, kind: str, verdict: str
+) -> None:
+    """An agent runs tools, too; asking a model alone needs nobody. See docs/rulings.md#human-approvals."""
+    services.governance.workflows.update(owner(), bot.workflow_id, {"human_approvals_enabled": True})
+    assert services.governance.flow_gate.before(_effect(kind)).verdict == verdict
+
+
 def test_what_a_model_used_is_settled_once(services: Services, bot: Governed) -> None:
     """Real usage at the catalogue's price; telling it again charges nothing more."""
     gate, effect = services.governance.flow_gate, _effect("llm", model="gpt-4o-mini")

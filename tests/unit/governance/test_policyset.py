@@ -69,7 +69,7 @@ def test_nothing_is_blocked_where_there_is_no_policy() -> None:
     """Without policies everything is allowed and nothing is limited."""
     found = combined()
     assert (found.version, found.workflow_id, found.cap, found.org_cap, found.soft) == (7, W, UNLIMITED, None, None)
-    assert (found.max_chain_ms, found.epsilon, found.rules) == (3_600_000, MICRO, ())
+    assert (found.max_chain_ms, found.epsilon, found.rules, found.every_tool) == (3_600_000, MICRO, (), None)
     assert blocked_by(found, KEY, ["bash"]) is None
     assert rate_limit(found, KEY) is None
 
@@ -259,3 +259,12 @@ def test_a_set_is_never_labelled_newer_than_it_is(store: EmbeddedEngine, monkeyp
     found = load_policy_set(ORG, W)
     assert len(found.blocks) == 1
     assert found.version == before
+
+
+def test_a_workflow_with_human_approvals_has_a_rule_for_every_tool() -> None:
+    """One that nobody made, so it has no id."""
+    record = workflow()
+    record.human_approvals_enabled = True
+    rule = policy_set_of(7, [], record).every_tool
+    assert rule is not None
+    assert (rule.rule_id, rule.name, rule.expires_in_s, rule.risk_level) == (None, "Human approvals", 300, "MEDIUM")

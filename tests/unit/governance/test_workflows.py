@@ -16,7 +16,7 @@ from shared.governance.workflow_forms import Draft
 from shared.governance.workflow_views import WorkflowView
 from shared.governance.workflows import Workflows, records_of
 from shared.kit import json
-from shared.kit.errors import Conflict, Forbidden, NotFound, Unprocessable
+from shared.kit.errors import Conflict, Forbidden, NotFound, Unavailable, Unprocessable
 from shared.store.embedded import EmbeddedEngine
 from shared.store.models.governance import OrgSettings, Purse, Workflow, workflows_pk
 from shared.store.models.policies import Policy, policies_pk
@@ -314,6 +314,40 @@ def test_update_sees_policies_that_change_meanwhile(workflows: Workflows, monkey
     first_time(monkeypatch, "cap_of", lambda: limit_workflow(made.id, 300))
     workflows.update(OPERATOR, made.id, {"budget_cents": 5000})
     assert purse_of(made.id).cap == 300 * MICRO
+
+
+def test_update_of_human_approvals(workflows: Workflows) -> None:
+    """As with a rule, the purse has the new version at once, with a cap that changes too, and clients are told."""
+    made, other = make(workflows, budget_cents=100), make(workflows)
+    workflows.update(OPERATOR, made.id, {"human_approvals_enabled": False})
+    assert org_settings(ORG).policy_version == 1
+    changes = {"human_approvals_enabled": True, "budget_cents": 700}
+    assert workflows.update(OPERATOR, made.id, changes).human_approvals_enabled
+    settings = org_settings(ORG)
+    assert settings.policy_version == 2 and settings.due_ms is None
+    assert [purse_of(workflow.id).policy_version for workflow in (made, other)] == [2, 2]
+    assert purse_of(made.id).cap == 700 * MICRO
+    (event,) = events_of(prefix="workflow.updated")
+    assert frames_of(event) == [
+        {"type": "policy_invalidated", "organization_id": ORG, "policy_id": made.id, "new_version": 2}
+    ]
+
+
+def test_human_approvals_that_were_cut_short(workflows: Workflows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking again brings to the purses what the first request could not."""
+    made = make(workflows)
+
+    def ended(org_id: str) -> int:
+        raise Unavailable("The store cannot be reached; try again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "propagate", ended)
+        with pytest.raises(Unavailable):
+            workflows.update(OPERATOR, made.id, {"human_approvals_enabled": True})
+    assert (purse_of(made.id).policy_version, org_settings(ORG).due_ms is None) == (1, False)
+    workflows.update(OPERATOR, made.id, {"human_approvals_enabled": True})
+    assert purse_of(made.id).policy_version == 2 and org_settings(ORG).due_ms is None
+    assert len(events_of(prefix="workflow.updated")) == 1
 
 
 def test_updates_at_once(workflows: Workflows) -> None:

@@ -171,6 +171,23 @@ def test_a_question_says_which_key_asks(services: Services, bot: Governed, route
     assert (event.actor_type, event.actor_id, event.actor_label) == ("api_key", bot.key_id, label)
 
 
+def test_human_approvals_of_a_workflow(services: Services, bot: Governed) -> None:
+    """Switched on, the next call of a tool waits for a person, one of a model alone does not; switched off, none."""
+    about = {"business_impact": IMPACT, "action_digest": DIGEST}
+    execution_id = _gated(bot, tools=["refund"], **about)
+    services.governance.workflows.update(owner(), bot.workflow_id, {"human_approvals_enabled": True})
+    assert bot.gate(handler, model="gpt-4o").body["decision"] == "allow"
+    asked = bot.gate(handler, tools=["refund"], **about).body
+    assert (asked["decision"], asked["policy_id"]) == ("require_approval", None)
+    assert (asked["explanation"], asked["approval_timeout_seconds"]) == ("Human approvals: a person decides.", 300)
+    assert services.governance.approvals.get(owner(), asked["approval_id"]).rule_id is None
+    assert _execute(bot, execution_id, **about).body["decision"] == "require_approval"
+    services.governance.approvals.decide(owner(), asked["approval_id"], "approved")
+    assert _execute(bot, asked["reservation_id"], **about).body["decision"] == "allow"
+    services.governance.workflows.update(owner(), bot.workflow_id, {"human_approvals_enabled": False})
+    assert bot.gate(handler, tools=["refund"], **about).body["decision"] == "allow"
+
+
 def test_what_was_approved_is_what_runs(services: Services, bot: Governed) -> None:
     """Another digest is refused, however much it was approved."""
     _rule(services)
