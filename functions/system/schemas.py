@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 class Dependency(BaseModel):
     """Something the system needs, and how long it took to answer."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok", "latency_ms": 3.2}]})
+
     status: Literal["ok", "unavailable"]
     latency_ms: float
 
