@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.identity import Account
 from shared.kit import clock
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 _ROW: JsonDict = {
     "id": "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7",
@@ -79,7 +79,7 @@ class UpdateAccount(WireModel):
     password: str | None = Field(None, min_length=1, description="8 to 256 characters.")
 
 
-class AccountRow(BaseModel):
+class AccountRow(WireAnswer):
     """An account."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ROW]})
@@ -94,7 +94,7 @@ class AccountRow(BaseModel):
     user_id: int
 
 
-class AccountList(BaseModel):
+class AccountList(WireAnswer):
     """A part of the accounts, oldest first."""
 
     model_config = ConfigDict(
@@ -107,7 +107,7 @@ class AccountList(BaseModel):
     offset: int
 
 
-class AccountDeleted(BaseModel):
+class AccountDeleted(WireAnswer):
     """The account is gone."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Account deleted successfully"}]})

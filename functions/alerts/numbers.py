@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
 from shared.governance.dashboard import DashboardView, RecentExecution
@@ -12,6 +12,7 @@ from shared.governance.plans import Plan
 from shared.governance.quota import KeyRow, Quota
 from shared.governance.status import Status
 from shared.kit import clock
+from shared.web.requests import WireAnswer
 
 _ORG_ID = "6f1d2a0e-9c55-5b0e-8a57-0d5ba7e2c001"
 _WORKFLOW_ID = "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7"
@@ -56,7 +57,7 @@ _RECENT: JsonDict = {
 }
 
 
-class PlanCaps(BaseModel):
+class PlanCaps(WireAnswer):
     """What the plan allows; -1 is no limit."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_CAPS]})
@@ -73,7 +74,7 @@ class PlanCaps(BaseModel):
     history_days: int
 
 
-class OrgStatus(BaseModel):
+class OrgStatus(WireAnswer):
     """How an org stands. Without a budget `budget_cents` is 0 and `time_to_exhaustion_secs` null."""
 
     model_config = ConfigDict(
@@ -103,7 +104,7 @@ class OrgStatus(BaseModel):
     period_end: str
 
 
-class QuotaPeriod(BaseModel):
+class QuotaPeriod(WireAnswer):
     """The period that is counted."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_PERIOD]})
@@ -113,7 +114,7 @@ class QuotaPeriod(BaseModel):
     kind: str
 
 
-class QuotaShare(BaseModel):
+class QuotaShare(WireAnswer):
     """How much of a resource is used; a `limit` of -1 is none."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_SHARE]})
@@ -123,7 +124,7 @@ class QuotaShare(BaseModel):
     percent: float
 
 
-class KeyUsageRow(BaseModel):
+class KeyUsageRow(WireAnswer):
     """What one API key has used in the period."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
@@ -138,7 +139,7 @@ class KeyUsageRow(BaseModel):
     last_used_at: str | None
 
 
-class OrgQuota(BaseModel):
+class OrgQuota(WireAnswer):
     """What an org uses of its plan. `projected_hit_in_days`: when the executions are used up, if within the period."""
 
     model_config = ConfigDict(
@@ -166,7 +167,7 @@ class OrgQuota(BaseModel):
     projected_hit_in_days: float | None
 
 
-class OrgDashboard(BaseModel):
+class OrgDashboard(WireAnswer):
     """The numbers of an org's first page, for its current period."""
 
     model_config = ConfigDict(

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.governance.alerts import AlertPage, AlertView
 from shared.governance.channels import ChannelView
 from shared.governance.deliveries import DeliveryView
 from shared.kit import clock
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 _WORKFLOW_ID = "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7"
 _CHANNEL_ID = "0198c0e3-5d20-7e11-8f42-0c7a19b3d644"
@@ -61,7 +61,7 @@ _CONFIG = (
 )
 
 
-class AlertRow(BaseModel):
+class AlertRow(WireAnswer):
     """An alert. `severity` is Critical, Warning or Info, `category` Prevented or System."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ALERT]})
@@ -81,7 +81,7 @@ class AlertRow(BaseModel):
     created_at: str
 
 
-class AlertCounts(BaseModel):
+class AlertCounts(WireAnswer):
     """How many alerts fit, by severity, and where the list goes on."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_META]})
@@ -93,7 +93,7 @@ class AlertCounts(BaseModel):
     next_cursor: str | None
 
 
-class AlertList(BaseModel):
+class AlertList(WireAnswer):
     """A part of the alerts, newest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"data": [_ALERT], "meta": _META}]})
@@ -135,7 +135,7 @@ class AlertChannelChanges(WireModel):
     enabled: bool | None = None
 
 
-class AlertChannelRow(BaseModel):
+class AlertChannelRow(WireAnswer):
     """A channel; what is secret of it is masked."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_CHANNEL]})
@@ -150,7 +150,7 @@ class AlertChannelRow(BaseModel):
     created_at: str
 
 
-class AlertChannelList(BaseModel):
+class AlertChannelList(WireAnswer):
     """A part of the channels, oldest first."""
 
     model_config = ConfigDict(
@@ -162,7 +162,7 @@ class AlertChannelList(BaseModel):
     next_cursor: str | None
 
 
-class DeliveryRow(BaseModel):
+class DeliveryRow(WireAnswer):
     """One message on its way to a channel. `status` is pending, delivered or failed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY]})
@@ -177,7 +177,7 @@ class DeliveryRow(BaseModel):
     created_at: str
 
 
-class DeliveryList(BaseModel):
+class DeliveryList(WireAnswer):
     """The newest deliveries of a channel."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"deliveries": [_DELIVERY], "total": 1}]})
@@ -186,7 +186,7 @@ class DeliveryList(BaseModel):
     total: int
 
 
-class NotificationChoices(BaseModel):
+class NotificationChoices(WireAnswer):
     """What a member hears of by mail."""
 
     model_config = ConfigDict(

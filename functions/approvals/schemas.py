@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.governance.grants import status_of
 from shared.kit import clock, json
 from shared.store.models.policies import Approval, Rule
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 _ORG_ID = "6f1d2a0e-9c55-5b0e-8a57-0d5ba7e2c001"
 _WORKFLOW_ID = "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7"
@@ -129,7 +129,7 @@ class ApprovalRuleChanges(WireModel):
         return self.model_dump(exclude_unset=True)
 
 
-class ApprovalRuleRow(BaseModel):
+class ApprovalRuleRow(WireAnswer):
     """An approval rule. ``version`` counts its changes."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_RULE]})
@@ -152,7 +152,7 @@ class ApprovalRuleRow(BaseModel):
     updated_at: str
 
 
-class ApprovalRuleList(BaseModel):
+class ApprovalRuleList(WireAnswer):
     """A part of the rules, oldest first."""
 
     model_config = ConfigDict(
@@ -164,7 +164,7 @@ class ApprovalRuleList(BaseModel):
     next_cursor: str | None
 
 
-class ApprovalRow(BaseModel):
+class ApprovalRow(WireAnswer):
     """An approval. ``business_impact`` is what the client said it is about, with its secrets masked."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_APPROVAL]})
@@ -191,7 +191,7 @@ class ApprovalRow(BaseModel):
     expires_at: str
 
 
-class ApprovalList(BaseModel):
+class ApprovalList(WireAnswer):
     """A part of the approvals, newest first."""
 
     model_config = ConfigDict(
@@ -222,7 +222,7 @@ class ConsumeRequest(WireModel):
     execution_id: str | None = Field(None, max_length=200)
 
 
-class Consumed(BaseModel):
+class Consumed(WireAnswer):
     """``status`` is consumed, already_consumed or not_approved."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"approval_id": _APPROVAL_ID, "status": "consumed"}]})

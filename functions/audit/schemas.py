@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
 from shared.governance.chain import canonical
@@ -17,7 +17,7 @@ from shared.governance.money import cents
 from shared.governance.trail import Happening, Span
 from shared.governance.verification import MOST_VERIFIED, Verification
 from shared.kit import clock
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 _EXECUTION = "0198f2c0-de7a-7c2e-9d3a-2f9c41aa01f7"
 _WORKFLOW = "51b2f7aa-2b1c-4d7e-8f00-6a1d5e0c9b42"
@@ -56,7 +56,7 @@ _EXPORT: JsonDict = {
 }  # fmt: skip
 
 
-class GovernedExecution(BaseModel):
+class GovernedExecution(WireAnswer):
     """An operation of the gate, or an execution of a definition."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ROW]})
@@ -84,7 +84,7 @@ class GovernedExecution(BaseModel):
     completed_at: str | None
 
 
-class GovernedExecutionList(BaseModel):
+class GovernedExecutionList(WireAnswer):
     """A part of the executions, newest first. Counts and total are of the newest 2,000 unless ``complete``."""
 
     model_config = ConfigDict(
@@ -114,7 +114,7 @@ class GovernedExecutionDetail(GovernedExecution):
     spans: list[dict[str, Any]]
 
 
-class AuditLog(BaseModel):
+class AuditLog(WireAnswer):
     """Entries of the audit trail, newest first. ``total_matching`` is of all entries if ``complete``."""
 
     model_config = ConfigDict(
@@ -134,7 +134,7 @@ class AuditLog(BaseModel):
     meta: dict[str, Any]
 
 
-class AuditVerification(BaseModel):
+class AuditVerification(WireAnswer):
     """Whether the chain is whole. ``unchained`` counts recent events and operations that are not in it yet."""
 
     model_config = ConfigDict(
@@ -175,7 +175,7 @@ class NewExport(WireModel):
     until: str | None = None
 
 
-class ExportStarted(BaseModel):
+class ExportStarted(WireAnswer):
     """The job; its status tells when the file is there."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"job_id": _JOB, "id": _JOB, "status": "pending"}]})
@@ -185,7 +185,7 @@ class ExportStarted(BaseModel):
     status: str
 
 
-class ExportStatus(BaseModel):
+class ExportStatus(WireAnswer):
     """A job. ``file_url`` is there once it is completed, needs no credentials, and works for 15 minutes."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXPORT]})
@@ -201,7 +201,7 @@ class ExportStatus(BaseModel):
     error_message: str | None
 
 
-class ExportList(BaseModel):
+class ExportList(WireAnswer):
     """The newest ten jobs."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"exports": [_EXPORT]}]})

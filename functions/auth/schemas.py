@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 
 class LoginRequest(WireModel):
@@ -28,7 +28,7 @@ class LegacyLoginRequest(WireModel):
     password: str = Field(min_length=1)
 
 
-class MessageAnswer(BaseModel):
+class MessageAnswer(WireAnswer):
     """What was done."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Logged out successfully"}]})

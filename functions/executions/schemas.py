@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from shared.web.requests import WireAnswer
 
 Status = Literal["running", "completed", "failed", "canceled"]
 Level = Literal["debug", "info", "warn", "error"]
@@ -27,7 +29,7 @@ _LOG: dict[str, Any] = {
 }
 
 
-class RunRequest(BaseModel):
+class RunRequest(WireAnswer):
     """What a flow is run with; ``shared`` is another name of ``input``."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": {"key": "value"}}]})
@@ -35,7 +37,7 @@ class RunRequest(BaseModel):
     input: dict[str, Any] = Field(default={}, description="The run's input, an object.")
 
 
-class StartedExecution(BaseModel):
+class StartedExecution(WireAnswer):
     """An execution that has just begun."""
 
     model_config = ConfigDict(
@@ -57,7 +59,7 @@ class StartedExecution(BaseModel):
     created_at: str
 
 
-class ExecutionRow(BaseModel):
+class ExecutionRow(WireAnswer):
     """An execution in a list. ``duration`` is in whole milliseconds; what does not apply is left out."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXECUTION]})
@@ -80,13 +82,13 @@ class ExecutionDetail(ExecutionRow):
         json_schema_extra={"examples": [{**_EXECUTION, "input": {"key": "value"}, "result": {"output": "value"}}]}
     )
 
-    input: dict[str, Any] = {}
+    input: dict[str, Any] = Field(default_factory=dict)
     result: dict[str, Any] | None = None
     results: dict[str, Any] | None = Field(None, description="The result with the action that ended the flow.")
     current_node: str | None = None
 
 
-class ExecutionList(BaseModel):
+class ExecutionList(WireAnswer):
     """A part of the list of executions, oldest first."""
 
     model_config = ConfigDict(
@@ -99,7 +101,7 @@ class ExecutionList(BaseModel):
     offset: int
 
 
-class LogRow(BaseModel):
+class LogRow(WireAnswer):
     """A line of an execution's log."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_LOG]})
@@ -112,7 +114,7 @@ class LogRow(BaseModel):
     data: dict[str, Any] | None = None
 
 
-class LogList(BaseModel):
+class LogList(WireAnswer):
     """A part of an execution's log in the order of time."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"logs": [_LOG], "total": 1, "limit": 10, "offset": 0}]})
@@ -123,13 +125,13 @@ class LogList(BaseModel):
     offset: int
 
 
-class Signal(BaseModel):
+class Signal(WireAnswer):
     """What a waiting node gets as its answer: any object."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{"approved": True}]})
 
 
-class Acknowledged(BaseModel):
+class Acknowledged(WireAnswer):
     """That it was done."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Execution cancelled successfully"}]})

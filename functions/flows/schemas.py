@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, ConfigDict, Field
 
 from shared.kit.clock import parse_rfc3339
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 
 def _named(value: str) -> str:
@@ -111,7 +111,7 @@ class FlowSearch(WireModel):
     page_size: Annotated[int, Field(ge=1, le=100)] = 10
 
 
-class FlowRow(BaseModel):
+class FlowRow(WireAnswer):
     """A flow as lists show it."""
 
     model_config = _example(**_ROW)
@@ -144,7 +144,7 @@ class FlowFound(FlowRow):
     custom: dict[str, Any]
 
 
-class FlowList(BaseModel):
+class FlowList(WireAnswer):
     """A part of the list of flows, oldest first."""
 
     model_config = _example(flows=[_ROW], total=1, limit=10, offset=0)
@@ -155,7 +155,7 @@ class FlowList(BaseModel):
     offset: int
 
 
-class FlowVersion(BaseModel):
+class FlowVersion(WireAnswer):
     """One version of a flow; ``revision`` counts from 1."""
 
     model_config = _example(revision=1, version="1.0.0", created_at="2023-01-01T12:00:00.000Z")
@@ -165,7 +165,7 @@ class FlowVersion(BaseModel):
     created_at: str
 
 
-class FlowVersions(BaseModel):
+class FlowVersions(WireAnswer):
     """A part of a flow's versions, oldest first."""
 
     model_config = _example(
@@ -178,7 +178,7 @@ class FlowVersions(BaseModel):
     offset: int
 
 
-class FlowDeleted(BaseModel):
+class FlowDeleted(WireAnswer):
     """That the flow is gone."""
 
     model_config = _example(message="Flow deleted successfully")

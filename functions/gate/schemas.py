@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from shared.web.requests import WireAnswer
 
 _ORG = "8d0c2a7e-51c4-4f0e-9d3a-2f9c41aa01f7"
 _EXECUTION = "0198f2c0-de7a-7c2e-9d3a-2f9c41aa01f7"
@@ -12,7 +14,7 @@ _WORKFLOW = "51b2f7aa-2b1c-4d7e-8f00-6a1d5e0c9b42"
 _NONE_DIGEST = "0049d93a36f0710269a6deb733ca78d57a770ef640a2698d0fddaa9653b7c3de"
 
 
-class GateRequest(BaseModel):
+class GateRequest(WireAnswer):
     """What is about to be done. Only ``organization_id`` is expected of everybody; further fields are ignored."""
 
     model_config = ConfigDict(
@@ -42,7 +44,7 @@ class GateRequest(BaseModel):
     approval_id: str | None = None
 
 
-class GateAnswer(BaseModel):
+class GateAnswer(WireAnswer):
     """That it may be done, or that a person decides. ``reservation_id`` is the execution's id from here on."""
 
     model_config = ConfigDict(
@@ -66,7 +68,7 @@ class GateAnswer(BaseModel):
     explanation: str
 
 
-class ExecuteRequest(BaseModel):
+class ExecuteRequest(WireAnswer):
     """The tool about to run, under the execution id the gate answered."""
 
     model_config = ConfigDict(
@@ -90,7 +92,7 @@ class ExecuteRequest(BaseModel):
     approval_id: str | None = None
 
 
-class VerifyRequest(BaseModel):
+class VerifyRequest(WireAnswer):
     """The key may be in the header instead."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"api_key": "nr_live_k3wT9xQ2mB7cV5nL1pR8sD4fG6hJ0aZy"}]})
@@ -98,7 +100,7 @@ class VerifyRequest(BaseModel):
     api_key: str | None = None
 
 
-class Verified(BaseModel):
+class Verified(WireAnswer):
     """Whose key it is, and the secret to sign with."""
 
     model_config = ConfigDict(
@@ -126,7 +128,7 @@ class Verified(BaseModel):
     limits: dict[str, Any]
 
 
-class Capabilities(BaseModel):
+class Capabilities(WireAnswer):
     """What the server speaks."""
 
     model_config = ConfigDict(
@@ -143,7 +145,7 @@ class Capabilities(BaseModel):
     capabilities: dict[str, Any]
 
 
-class CancelRequest(BaseModel):
+class CancelRequest(WireAnswer):
     """The execution that will not go on."""
 
     model_config = ConfigDict(
@@ -154,7 +156,7 @@ class CancelRequest(BaseModel):
     reason: str | None = None
 
 
-class Canceled(BaseModel):
+class Canceled(WireAnswer):
     """What was given back of its reservation."""
 
     model_config = ConfigDict(
@@ -170,7 +172,7 @@ class Canceled(BaseModel):
     already_canceled: bool
 
 
-class HeartbeatRequest(BaseModel):
+class HeartbeatRequest(WireAnswer):
     """The chain that is still alive."""
 
     model_config = ConfigDict(
@@ -180,7 +182,7 @@ class HeartbeatRequest(BaseModel):
     chain_id: str
 
 
-class Heartbeat(BaseModel):
+class Heartbeat(WireAnswer):
     """When the chain was last heard of, in Unix seconds."""
 
     model_config = ConfigDict(
@@ -195,7 +197,7 @@ class Heartbeat(BaseModel):
     last_active: int
 
 
-class WorkflowStatus(BaseModel):
+class WorkflowStatus(WireAnswer):
     """A workflow's state for clients that poll."""
 
     model_config = ConfigDict(
@@ -214,7 +216,7 @@ class WorkflowStatus(BaseModel):
     rate_per_minute: int
 
 
-class ApproximateSpend(BaseModel):
+class ApproximateSpend(WireAnswer):
     """What the workflow has spent in its period."""
 
     model_config = ConfigDict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.governance.invite_records import InviteView
@@ -15,7 +15,7 @@ from shared.governance.plans import FEATURES, Plan
 from shared.governance.registration import Joined
 from shared.identity import OrgRole
 from shared.kit import clock
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 _ORG_ID = "8d0c3c1e-5a6d-4f0e-9b7a-1f2e3d4c5b6a"
 _ACCOUNT_ID = "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7"
@@ -83,7 +83,7 @@ class OrganizationChanges(WireModel):
     contact_email: str | None = None
 
 
-class OrganizationRow(BaseModel):
+class OrganizationRow(WireAnswer):
     """An organisation. `slug` is made from the name and is not unique."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ORG]})
@@ -98,7 +98,7 @@ class OrganizationRow(BaseModel):
     created_at: str
 
 
-class OrganizationRoleRow(BaseModel):
+class OrganizationRoleRow(WireAnswer):
     """An organisation of the caller, and the caller's role there."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ORG_ROLE]})
@@ -109,7 +109,7 @@ class OrganizationRoleRow(BaseModel):
     created_at: str
 
 
-class OrganizationList(BaseModel):
+class OrganizationList(WireAnswer):
     """The caller's organisations, oldest first."""
 
     model_config = ConfigDict(
@@ -129,7 +129,7 @@ class RoleChange(WireModel):
     role: str = Field(min_length=1, description="owner, admin, operator (or member), viewer.")
 
 
-class MemberRow(BaseModel):
+class MemberRow(WireAnswer):
     """A member; `id` and `user_id` are the account's."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_MEMBER]})
@@ -142,7 +142,7 @@ class MemberRow(BaseModel):
     joined_at: str
 
 
-class MemberList(BaseModel):
+class MemberList(WireAnswer):
     """A part of the members, oldest account first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"members": [_MEMBER], "total": 1, "next_cursor": None}]})
@@ -161,7 +161,7 @@ class InviteRequest(WireModel):
     role: str = Field("operator", min_length=1, description="owner, admin, operator (or member), viewer.")
 
 
-class InviteRow(BaseModel):
+class InviteRow(WireAnswer):
     """An invite. `status`: pending, accepted, declined, revoked, expired; `last_send_status` is its mail's."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_INVITE]})
@@ -184,7 +184,7 @@ class InviteMade(InviteRow):
     invite_url: str
 
 
-class InviteList(BaseModel):
+class InviteList(WireAnswer):
     """A part of the invites, oldest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"invites": [_INVITE], "total": 1, "next_cursor": None}]})
@@ -194,7 +194,7 @@ class InviteList(BaseModel):
     next_cursor: str | None
 
 
-class InviteInfo(BaseModel):
+class InviteInfo(WireAnswer):
     """What the holder of a token may know."""
 
     model_config = ConfigDict(
@@ -227,7 +227,7 @@ class InviteAcceptance(WireModel):
     password: str = Field(min_length=1, description="12 to 256 characters.")
 
 
-class InviteAccepted(BaseModel):
+class InviteAccepted(WireAnswer):
     """The organisation joined, and a session of the new member."""
 
     model_config = ConfigDict(
@@ -251,7 +251,7 @@ class InviteAccepted(BaseModel):
     expires_at: str
 
 
-class InviteDeclined(BaseModel):
+class InviteDeclined(WireAnswer):
     """The invite is over."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "declined"}]})
@@ -259,7 +259,7 @@ class InviteDeclined(BaseModel):
     status: str
 
 
-class PlanRow(BaseModel):
+class PlanRow(WireAnswer):
     """A plan; a limit of -1 is none."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_PLAN]})
@@ -270,7 +270,7 @@ class PlanRow(BaseModel):
     features: dict[str, bool]
 
 
-class PlanList(BaseModel):
+class PlanList(WireAnswer):
     """Every plan, smallest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"plans": [_PLAN], "total": 1, "next_cursor": None}]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.governance.policies import PolicyView
@@ -12,7 +12,7 @@ from shared.governance.policy_forms import MAX_NAME, MAX_PRIORITY
 from shared.governance.policyset import PolicyScope
 from shared.governance.templates import Template
 from shared.kit import clock
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 _ID = "0198f2c0-de7a-7c2e-9d3a-2f9c41aa01f7"
 _WORKFLOW = "0198f2c0-1b1c-7d7e-8f00-6a1d5e0c9b42"
@@ -116,7 +116,7 @@ class PolicyToggle(PolicySwitch):
     policy_id: str = Field(min_length=1)
 
 
-class PolicyRow(BaseModel):
+class PolicyRow(WireAnswer):
     """A policy."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ROW]})
@@ -149,7 +149,7 @@ class MadePolicy(PolicyRow):
     policy: PolicyRow
 
 
-class PolicyList(BaseModel):
+class PolicyList(WireAnswer):
     """A part of the policies, oldest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"policies": [_ROW], "total": 1, "next_cursor": None}]})
@@ -159,7 +159,7 @@ class PolicyList(BaseModel):
     next_cursor: str | None
 
 
-class TemplateRow(BaseModel):
+class TemplateRow(WireAnswer):
     """A policy that only has to be enabled; `policy_id` is there once it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_TEMPLATE]})
@@ -174,7 +174,7 @@ class TemplateRow(BaseModel):
     plan: str
 
 
-class TemplateList(BaseModel):
+class TemplateList(WireAnswer):
     """Every template."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"templates": [_TEMPLATE]}]})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.kit import clock
 from shared.vault import SecretRow
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 _ROW: JsonDict = {"key": "API_KEY", "created_at": "2026-01-01T12:00:00.000Z", "updated_at": "2026-01-01T12:00:00.000Z"}
 
@@ -31,7 +31,7 @@ class SecretValue(WireModel):
     value: str
 
 
-class SecretShown(BaseModel):
+class SecretShown(WireAnswer):
     """A secret without its value."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ROW]})
@@ -41,7 +41,7 @@ class SecretShown(BaseModel):
     updated_at: str
 
 
-class SecretList(BaseModel):
+class SecretList(WireAnswer):
     """Every secret of the account."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"secrets": [_ROW], "total": 1}]})
@@ -50,7 +50,7 @@ class SecretList(BaseModel):
     total: int
 
 
-class SecretKeys(BaseModel):
+class SecretKeys(WireAnswer):
     """The names of the account's secrets."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"keys": ["API_KEY"], "total": 1}]})
@@ -59,7 +59,7 @@ class SecretKeys(BaseModel):
     total: int
 
 
-class SecretInClear(BaseModel):
+class SecretInClear(WireAnswer):
     """A secret with its value."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"key": "API_KEY", "value": "your-api-key"}]})
@@ -68,7 +68,7 @@ class SecretInClear(BaseModel):
     value: str
 
 
-class SecretDeleted(BaseModel):
+class SecretDeleted(WireAnswer):
     """The secret is gone."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Secret deleted successfully"}]})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.governance.registration import Registered
 from shared.identity import Session
 from shared.kit import clock
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 from shared.web.sessions import SESSION_EXAMPLE, SessionAnswer, session_row
 
 _SIGNED_UP: JsonDict = {
@@ -65,7 +65,7 @@ class OAuthRegisterRequest(WireModel):
     id_token: str | None = None
 
 
-class RegisterAnswer(BaseModel):
+class RegisterAnswer(WireAnswer):
     """A new account, signed in, with its organisation, first workflow and first key; key and secret are shown once.
 
     `api_key` and `key` are the same.
@@ -88,7 +88,7 @@ class RegisterAnswer(BaseModel):
     user: dict[str, str]
 
 
-class OAuthStartAnswer(BaseModel):
+class OAuthStartAnswer(WireAnswer):
     """Where to send the person, and the state that comes back; both are good for ten minutes."""
 
     model_config = ConfigDict(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from shared.web.requests import WireAnswer
 
 
-class Dependency(BaseModel):
+class Dependency(WireAnswer):
     """Something the system needs, and how long it took to answer."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok", "latency_ms": 3.2}]})
@@ -16,7 +18,7 @@ class Dependency(BaseModel):
     latency_ms: float
 
 
-class Health(BaseModel):
+class Health(WireAnswer):
     """Whether the system answers; ``dependencies`` is filled by the checks of readiness and start-up only."""
 
     model_config = ConfigDict(
@@ -31,7 +33,7 @@ class Health(BaseModel):
     dependencies: dict[str, Dependency]
 
 
-class Plugin(BaseModel):
+class Plugin(WireAnswer):
     """A node type of the flow language; ``parameters`` is the JSON Schema of its ``params``."""
 
     model_config = ConfigDict(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
+
+from shared.web.requests import WireAnswer
 
 _EXECUTION = "0198f2c0-de7a-7c2e-9d3a-2f9c41aa01f7"
 _WORKFLOW = "51b2f7aa-2b1c-4d7e-8f00-6a1d5e0c9b42"
@@ -29,7 +31,7 @@ _EVENTS: JsonDict = {
 }
 
 
-class TrackRequest(BaseModel):
+class TrackRequest(WireAnswer):
     """One model call. Further fields are ignored."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_CALL]})
@@ -50,7 +52,7 @@ class TrackRequest(BaseModel):
     event_id: str | None = Field(None, description="Stands for the idempotency key where there is none.")
 
 
-class Snapshot(BaseModel):
+class Snapshot(WireAnswer):
     """How the workflow's budget stands, in cents; null without one."""
 
     model_config = ConfigDict(
@@ -62,7 +64,7 @@ class Snapshot(BaseModel):
     remaining_cents: int | None
 
 
-class TrackAnswer(BaseModel):
+class TrackAnswer(WireAnswer):
     """What was counted."""
 
     model_config = ConfigDict(
@@ -92,7 +94,7 @@ class TrackAnswer(BaseModel):
     idempotent_replay: bool
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(WireAnswer):
     """Up to 100 events, each with an `event_id` and a `type`. Further fields are ignored."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_EVENTS]})
@@ -100,7 +102,7 @@ class BatchRequest(BaseModel):
     events: list[dict[str, Any]]
 
 
-class Rejection(BaseModel):
+class Rejection(WireAnswer):
     """Why an event was not taken; with `retry_after_ms` it may be sent again."""
 
     model_config = ConfigDict(
@@ -122,7 +124,7 @@ class Rejection(BaseModel):
     retry_after_ms: int | None
 
 
-class BatchAnswer(BaseModel):
+class BatchAnswer(WireAnswer):
     """What became of the events. `accepted_event_ids` has the stored and the known ones."""
 
     model_config = ConfigDict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.governance.keys import KeyView, MintedKey, RotatedKey
@@ -12,7 +12,7 @@ from shared.governance.states import status_of
 from shared.governance.workflow_views import WorkflowView
 from shared.kit import clock
 from shared.store.models.policies import Binding
-from shared.web.requests import WireModel
+from shared.web.requests import WireAnswer, WireModel
 
 _WORKFLOW_ID = "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7"
 _KEY_ID = "0198c0df-1b20-7a41-8c11-6d2e0b9f3c55"
@@ -101,7 +101,7 @@ class StateReason(WireModel):
     reason: str | None = Field(None, description="500 characters at most.")
 
 
-class WorkflowRow(BaseModel):
+class WorkflowRow(WireAnswer):
     """A workflow. `version` counts changes of its state; money and period are the current ones."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_WORKFLOW]})
@@ -127,7 +127,7 @@ class WorkflowRow(BaseModel):
     updated_at: str
 
 
-class WorkflowList(BaseModel):
+class WorkflowList(WireAnswer):
     """A part of the workflows, oldest first."""
 
     model_config = ConfigDict(
@@ -151,7 +151,7 @@ class NewApiKey(WireModel):
     environment: Literal["live", "test"] = "live"
 
 
-class ApiKeyRow(BaseModel):
+class ApiKeyRow(WireAnswer):
     """A key, without anything secret."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
@@ -169,7 +169,7 @@ class ApiKeyRow(BaseModel):
     created_at: str
 
 
-class ApiKeyList(BaseModel):
+class ApiKeyList(WireAnswer):
     """A part of the keys, oldest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"api_keys": [_KEY], "total": 1, "next_cursor": None}]})
@@ -193,7 +193,7 @@ class MintedApiKey(ApiKeyRow):
     secret_key: str
 
 
-class RotatedApiKey(BaseModel):
+class RotatedApiKey(WireAnswer):
     """A key with a new secret, shown only here. The key itself stays as it is and is not stored, so `key` is null."""
 
     model_config = ConfigDict(
@@ -219,7 +219,7 @@ class RotatedApiKey(BaseModel):
     previous_secret_expires_at: str
 
 
-class BindingRow(BaseModel):
+class BindingRow(WireAnswer):
     """That a workflow governs the executions of a definition."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_BINDING]})
@@ -229,7 +229,7 @@ class BindingRow(BaseModel):
     created_at: str
 
 
-class BindingList(BaseModel):
+class BindingList(WireAnswer):
     """Every definition the workflow governs, by id."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"definitions": [_BINDING], "total": 1}]})

@@ -41,9 +41,18 @@ def judged_first(resource: Callable[[], object]) -> Iterator[None]:
 
 
 class WireModel(BaseModel):
-    """Base of request models: types are taken as they are, unknown fields are ignored."""
+    """Base of request models: types are taken as they are, unknown fields are ignored.
 
-    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
+    Its validator is built when it is first used: a function that starts loads the models of all its routes.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True, defer_build=True)
+
+
+class WireAnswer(BaseModel):
+    """Base of models that describe answers in the OpenAPI document, and are built when that is made."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 class Body:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
 from shared.identity import Session
 from shared.kit import clock
+from shared.web.requests import WireAnswer
 
 _USER: JsonDict = {"id": "0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7", "email": "ada@example.com", "name": "Ada"}
 _ORGANIZATION: JsonDict = {"id": "6f1d2a0e-9c55-5b0e-8a57-0d5ba7e2c001", "name": "Default", "role": "owner"}
@@ -26,7 +27,7 @@ SESSION_EXAMPLE: JsonDict = {
 }
 
 
-class SessionUser(BaseModel):
+class SessionUser(WireAnswer):
     """Who signed in."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_USER]})
@@ -36,7 +37,7 @@ class SessionUser(BaseModel):
     name: str
 
 
-class SessionOrganization(BaseModel):
+class SessionOrganization(WireAnswer):
     """An organisation of whoever signed in."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ORGANIZATION]})
@@ -46,7 +47,7 @@ class SessionOrganization(BaseModel):
     role: str
 
 
-class SessionAnswer(BaseModel):
+class SessionAnswer(WireAnswer):
     """A session. ``token`` and ``session_token`` are the same one, under the names the APIs use."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SESSION_EXAMPLE]})
