@@ -12,9 +12,10 @@ from shared.governance.key_forms import NewKey
 from shared.governance.workflow_forms import Draft
 from shared.identity import DEFAULT_ORG_ID, Principal
 from shared.kit import clock, json
-from shared.store.models.governance import ApiKey, Purse, keys_pk, purse_pk
+from shared.store.models.governance import ApiKey, Purse, keys_pk
 from shared.store.transaction import read
 from tests.support.apigw import Answer, Handler, call
+from tests.support.workflows import member, purse_of
 
 NONE_DIGEST = "0049d93a36f0710269a6deb733ca78d57a770ef640a2698d0fddaa9653b7c3de"
 
@@ -32,9 +33,7 @@ class Governed:
     @property
     def purse(self) -> Purse:
         """The workflow's purse as it is."""
-        found = read(Purse, purse_pk(self.org_id, self.workflow_id), "purse")
-        assert found is not None
-        return found
+        return purse_of(self.workflow_id, self.org_id)
 
     @property
     def last_used_ms(self) -> int | None:
@@ -66,9 +65,7 @@ class Governed:
 
 def owner(org_id: str = DEFAULT_ORG_ID) -> Principal:
     """An owner of an org, as its session would have it."""
-    return Principal(
-        kind="session", org_id=org_id, account_id="0198c0de-7a10-7c2e-9d3a-2f9c41aa01f7", username="ada", role="owner"
-    )
+    return member("owner", org_id)
 
 
 def govern(

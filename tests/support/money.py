@@ -12,10 +12,10 @@ from shared.governance.tracking import Answered, Tracking, event_mark
 from shared.governance.usage import Report, Spending
 from shared.identity.principal import Principal
 from shared.kit import clock, ids, json
-from shared.store.models.governance import Event, Operation, Period, Purse, due_shard, events_pk, purse_pk
+from shared.store.models.governance import Operation, Period, Purse, due_shard, purse_pk
 from shared.store.transaction import Transaction, read
+from tests.support.workflows import ORG, events_of, purse_of
 
-ORG = "11111111-1111-4111-8111-111111111111"
 WORKFLOW = "51b2f7aa-2b1c-4d7e-8f00-6a1d5e0c9b42"
 KEY = "7c1e2a7e-51c4-4f0e-9d3a-2f9c41aa01f7"
 SCOPES = {"workflow": WORKFLOW, "org": ORG, "key": KEY}
@@ -40,9 +40,7 @@ class Money:
 
     def purse(self, scope: str = "workflow") -> Purse:
         """A purse as it is stored, whatever its period."""
-        found = read(Purse, purse_pk(ORG, SCOPES[scope]), "purse")
-        assert found is not None
-        return found
+        return purse_of(SCOPES[scope])
 
     def numbers(self, scope: str = "workflow") -> tuple[float, float, float, float]:
         """Spent, reserved, available and overrun of a purse, in cents."""
@@ -96,8 +94,7 @@ class Money:
 
     def thresholds(self) -> list[tuple[str, int, int]]:
         """Scope, period and threshold of each crossing that was told."""
-        events = Event.query(events_pk(ORG), consistent_read=True)
-        details = [json.loads(event.details) for event in events if event.action == "budget.threshold_crossed"]
+        details = [json.loads(event.details) for event in events_of(prefix="budget.threshold_crossed")]
         return sorted((row["scope"], row["period_start_ms"], row["threshold"]) for row in details)
 
     def check(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,6 +70,12 @@ def purse_of(scope_id: str, org_id: str = ORG) -> Purse:
     found = read(Purse, purse_pk(org_id, scope_id), "purse")
     assert found is not None
     return found
+
+
+def raced(*calls: Callable[[], object]) -> Counter[str]:
+    """How often each outcome came of calls that began at the same moment: the code of an error, or ``done``."""
+    results = at_once(*calls)
+    return Counter(result.code if isinstance(result, SignalboxError) else "done" for result in results)
 
 
 def at_once(*calls: Callable[[], T]) -> Sequence[T | SignalboxError]:

@@ -12,9 +12,9 @@ from shared.kit import clock, ids
 from shared.store.embedded import EmbeddedEngine
 from shared.store.models.governance import Chain, chain_pk
 from shared.store.transaction import ConditionFailed, Transaction
-from tests.support.money import AGENT, ORG
+from tests.support.money import AGENT
 from tests.support.time import HeldClock
-from tests.support.workflows import at_once
+from tests.support.workflows import ORG, at_once
 
 HOUR_MS = 3_600_000
 CHAIN = "2f1f9c59-7c0b-4f3c-9b62-0c6a0d3ee0c5"

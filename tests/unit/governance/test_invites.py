@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import Counter
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -13,11 +10,12 @@ from shared.governance.invite_records import LIFE_MS, status_of
 from shared.governance.registration import Joined
 from shared.identity import Changes, Principal, account_of_name, member_of, members
 from shared.kit import clock
-from shared.kit.errors import Conflict, Gone, SignalboxError, TooManyRequests
+from shared.kit.errors import Conflict, Gone, TooManyRequests
 from shared.store.models.invites import Invite, InvitePointer, invites_pk
 from tests.support.deployment import Person
 from tests.support.orgs import join, register
 from tests.support.time import HeldClock
+from tests.support.workflows import raced
 
 PASSWORD = "another long one 7"
 
@@ -35,28 +33,6 @@ def boss(services: Services, bob: Person) -> Principal:
     return services.identity.authenticator.authenticate(f"Bearer {bob.token}")
 
 
-def race(*tasks: Callable[[], object]) -> Counter[str]:
-    """Run all at once; how often each outcome came."""
-    barrier = threading.Barrier(len(tasks))
-    outcomes: Counter[str] = Counter()
-
-    def run(task: Callable[[], object]) -> None:
-        barrier.wait()
-        try:
-            task()
-        except SignalboxError as error:
-            outcomes[error.code] += 1
-        else:
-            outcomes["done"] += 1
-
-    threads = [threading.Thread(target=run, args=(task,)) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
-
-
 def stored(bob: Person) -> list[Invite]:
     return list(Invite.query(invites_pk(bob.org_id)))
 
@@ -65,7 +41,7 @@ def test_an_invite_is_accepted_once(services: Services, boss: Principal, bob: Pe
     """Of many who make an account with one token one succeeds, and there is one account."""
     token = services.governance.invites.create(boss, "dan@example.com", "operator").token
     accept = services.governance.registration.accept_new
-    outcomes = race(*(lambda: accept(token, name="Dan", password=PASSWORD) for _ in range(4)))
+    outcomes = raced(*(lambda: accept(token, name="Dan", password=PASSWORD) for _ in range(4)))
     assert outcomes["done"] == 1
     assert outcomes["gone"] + outcomes["conflict"] == 3
     account = account_of_name("dan@example.com")
@@ -84,7 +60,7 @@ def test_of_two_ends_one_is_true(services: Services, boss: Principal, bob: Perso
             "decline": partial(governance.invites.decline, made.token),
             "revoke": partial(governance.invites.revoke, boss, made.invite.id),
         }
-        outcomes = race(partial(governance.registration.accept, session, made.token), ends[other])
+        outcomes = raced(partial(governance.registration.accept, session, made.token), ends[other])
         assert outcomes == {"done": 1, "gone": 1}
         (latest,) = [record for record in stored(bob) if record.invite_id == made.invite.id]
         assert (member_of(bob.org_id, dan.id) is not None) == (latest.status == "accepted")
@@ -95,7 +71,7 @@ def test_of_two_ends_one_is_true(services: Services, boss: Principal, bob: Perso
 def test_one_address_is_invited_once(services: Services, boss: Principal, bob: Person) -> None:
     """However many ask at once."""
     create = services.governance.invites.create
-    outcomes = race(*(lambda: create(boss, "dan@example.com", "viewer") for _ in range(4)))
+    outcomes = raced(*(lambda: create(boss, "dan@example.com", "viewer") for _ in range(4)))
     assert outcomes == {"done": 1, "conflict": 3}
     assert len(stored(bob)) == 1
 
@@ -105,7 +81,7 @@ def test_a_resending_races_an_acceptance(services: Services, boss: Principal, bo
     dan, governance = register("dan@example.com"), services.governance
     session = services.identity.authenticator.authenticate(f"Bearer {dan.token}")
     made = governance.invites.create(boss, "dan@example.com", "viewer")
-    outcomes = race(
+    outcomes = raced(
         lambda: governance.registration.accept(session, made.token),
         lambda: governance.invites.resend(boss, made.invite.id),
     )

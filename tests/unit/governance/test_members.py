@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,9 +9,10 @@ import pytest
 from shared.composition import Services
 from shared.identity import Principal, Role, member_of, members
 from shared.identity.orgs import memberships
-from shared.kit.errors import Conflict, Forbidden, NotFound, SignalboxError
+from shared.kit.errors import Conflict, Forbidden, NotFound
 from tests.support.deployment import Person, sign_in
 from tests.support.orgs import join, register
+from tests.support.workflows import raced
 
 
 @pytest.fixture
@@ -24,27 +24,6 @@ def bob(services: Services) -> Person:
 
 def acting(services: Services, person: Person, org: Person) -> Principal:
     return services.identity.authenticator.authenticate(f"Bearer {person.token}", org=org.org_id)
-
-
-def side_by_side(*tasks: Callable[[], object]) -> list[str]:
-    """Run all at once; what each came to, sorted."""
-    barrier, outcomes = threading.Barrier(len(tasks)), []
-
-    def run(task: Callable[[], object]) -> None:
-        barrier.wait()
-        try:
-            task()
-        except SignalboxError as error:
-            outcomes.append(error.code)
-        else:
-            outcomes.append("done")
-
-    threads = [threading.Thread(target=run, args=(task,)) for task in tasks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(outcomes)
 
 
 def owners(org: Person) -> set[str]:
@@ -73,10 +52,10 @@ def test_of_two_owners_who_go_at_once_one_stays(services: Services, bob: Person,
             ),
             "each the other": (partial(service.remove, one, cyd.id), partial(service.remove, two, bob.id)),
         }
-        outcomes = side_by_side(*tasks[step])
+        outcomes = raced(*tasks[step])
         # Whoever was removed meanwhile is no owner any more.
         lost = ("conflict", "forbidden") if step == "each the other" else ("conflict",)
-        assert outcomes in [sorted(["done", how]) for how in lost]
+        assert outcomes in [{"done": 1, how: 1} for how in lost]
         assert len(owners(bob)) == 1
         # Whoever was removed from home was signed out.
         bob, cyd = (replace(person, token=sign_in(person.username).token) for person in (bob, cyd))
@@ -113,7 +92,7 @@ def test_two_removals_of_one_member_are_one(services: Services, bob: Person) -> 
     join(bob.org_id, cyd, "viewer")
     boss, self_ = acting(services, bob, bob), acting(services, cyd, bob)
     remove = services.governance.members.remove
-    assert side_by_side(lambda: remove(boss, cyd.id), lambda: remove(self_, cyd.id)) == ["done", "not_found"]
+    assert raced(lambda: remove(boss, cyd.id), lambda: remove(self_, cyd.id)) == {"done": 1, "not_found": 1}
 
 
 def test_an_account_removed_everywhere_at_once_has_a_home(services: Services, bob: Person) -> None:
@@ -124,11 +103,11 @@ def test_an_account_removed_everywhere_at_once_has_a_home(services: Services, bo
         for org in (bob, cyd):
             if member_of(org.org_id, dan.id) is None:
                 join(org.org_id, dan, "owner" if org is dan else "viewer")
-        outcomes = side_by_side(
+        outcomes = raced(
             lambda: service.remove(acting(services, bob, bob), dan.id),
             lambda: service.remove(acting(services, cyd, cyd), dan.id),
         )
-        assert outcomes == ["done", "done"]
+        assert outcomes == {"done": 2}
         home = services.identity.sessions.begin(dan.id).account.home_org
         assert home in {row.org_id for row in memberships(dan.id)}
 
@@ -140,10 +119,8 @@ def test_a_home_is_left_for_an_org_that_is_left_as_well(services: Services, bob:
     join(bob.org_id, dan, "viewer")
     service = services.governance.members
     boss = acting(services, cyd, dan)
-    outcomes = side_by_side(
-        lambda: service.remove(boss, dan.id), lambda: service.remove(acting(services, bob, bob), dan.id)
-    )
-    assert outcomes == ["done", "done"]
+    outcomes = raced(lambda: service.remove(boss, dan.id), lambda: service.remove(acting(services, bob, bob), dan.id))
+    assert outcomes == {"done": 2}
     (only,) = memberships(dan.id)
     account = services.identity.sessions.begin(dan.id).account
     assert (account.home_org, only.role) == (only.org_id, "owner")

@@ -14,9 +14,10 @@ from shared.governance.sweep import GovernanceSweep, release_expired
 from shared.kit import clock
 from shared.store.models.governance import Chain
 from shared.store.transaction import ConditionFailed, Transaction
-from tests.support.money import AGENT, ORG, WORKFLOW, Money
+from tests.support.money import AGENT, WORKFLOW, Money
 from tests.support.store import moto_store
 from tests.support.time import HeldClock
+from tests.support.workflows import ORG
 
 CHAIN = "2f1f9c59-7c0b-4f3c-9b62-0c6a0d3ee0c5"
 

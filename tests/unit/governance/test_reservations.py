@@ -14,9 +14,9 @@ from shared.kit import clock, ids, json
 from shared.store.embedded import EmbeddedEngine
 from shared.store.models.governance import Event, Operation, Purse, events_pk, purse_pk
 from shared.store.transaction import Transaction, read, update_if
-from tests.support.money import AGENT, ORG, WORKFLOW, Money
+from tests.support.money import AGENT, WORKFLOW, Money
 from tests.support.time import HeldClock
-from tests.support.workflows import at_once
+from tests.support.workflows import ORG, at_once
 
 End = Callable[[str], Any]
 

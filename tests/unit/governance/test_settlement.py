@@ -22,9 +22,9 @@ from shared.kit.errors import Unavailable
 from shared.store.embedded import EmbeddedEngine, Fault
 from shared.store.models.governance import Event, Purse, events_pk, purse_pk
 from shared.store.transaction import Transaction, update_if
-from tests.support.money import AGENT, KEY, ORG, WORKFLOW, Money
+from tests.support.money import AGENT, KEY, WORKFLOW, Money
 from tests.support.time import HeldClock
-from tests.support.workflows import at_once
+from tests.support.workflows import ORG, at_once
 
 MONTH_S = 31 * 24 * 3600
 ALL: dict[str, Any] = {"workflow": 100, "org": 200, "key": 300}

@@ -12,8 +12,9 @@ from shared.kit import ids
 from shared.store.embedded import EmbeddedEngine
 from shared.store.models.governance import Operation, due_shard, operation_pk
 from shared.store.transaction import Transaction, update_if
-from tests.support.money import ORG, WORKFLOW, Money
+from tests.support.money import WORKFLOW, Money
 from tests.support.time import HeldClock
+from tests.support.workflows import ORG
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from shared.kit import ids
 from tests.support.alerts import crossing, event, refused
 from tests.support.deployment import Person
 from tests.support.governance import Governed
-from tests.unit.functions.alerts.conftest import made, org_path, send
+from tests.support.orgs import ok, org_path
+from tests.unit.functions.alerts.conftest import send
 
 ROW = {
     "id", "severity", "category", "incident_type", "title", "message", "workflow_id", "workflow_name", "current_cents",
@@ -39,7 +40,7 @@ def kinds(body: dict[str, Any]) -> set[str]:
 
 def test_list_200(alerts: str, ada: Person, vic: Person, key: dict[str, str], bot: Governed) -> None:
     """The documented fields and counts, the same for every member and for a key of the org."""
-    body = made(send("GET", alerts, ada))
+    body = ok(send("GET", alerts, ada))
     assert all(row.keys() == ROW for row in body["data"])
     assert body["meta"] == {
         "total": 3, "critical_count": 1, "warning_count": 2, "info_count": 0, "next_cursor": None
@@ -69,10 +70,10 @@ def test_list_200(alerts: str, ada: Person, vic: Person, key: dict[str, str], bo
 )
 def test_list_filters(alerts: str, ada: Person, query: str, expected: set[str] | None) -> None:
     """By category, severity and status, in any case; in parts."""
-    body = made(send("GET", f"{alerts}?{query}", ada))
+    body = ok(send("GET", f"{alerts}?{query}", ada))
     if expected is None:
         assert len(body["data"]) == 1 and body["meta"]["total"] == 3
-        following = made(send("GET", f"{alerts}?{query}&cursor={body['meta']['next_cursor']}", ada))
+        following = ok(send("GET", f"{alerts}?{query}&cursor={body['meta']['next_cursor']}", ada))
         assert len(following["data"]) == 1 and following["data"] != body["data"]
     else:
         assert kinds(body) == expected
@@ -109,16 +110,16 @@ def test_401_and_403(ada: Person, bob: Person, key: dict[str, str], method: str,
 
 def test_dismiss_200(alerts: str, ada: Person, olga: Person) -> None:
     """The alert, dismissed; again is the same, and it leaves the list."""
-    row = made(send("GET", alerts, ada))["data"][0]
+    row = ok(send("GET", alerts, ada))["data"][0]
     path = f"{alerts}/{row['id']}/dismiss"
-    assert made(send("POST", path, olga)) == row | {"dismissed": True} == made(send("POST", path, olga))
-    assert made(send("GET", alerts, ada))["meta"]["total"] == 2
-    assert made(send("GET", f"{alerts}?status=dismissed", ada))["data"] == [row | {"dismissed": True}]
+    assert ok(send("POST", path, olga)) == row | {"dismissed": True} == ok(send("POST", path, olga))
+    assert ok(send("GET", alerts, ada))["meta"]["total"] == 2
+    assert ok(send("GET", f"{alerts}?status=dismissed", ada))["data"] == [row | {"dismissed": True}]
 
 
 def test_dismiss_403(alerts: str, ada: Person, vic: Person, key: dict[str, str]) -> None:
     """A viewer and a key may look only."""
-    path = f"{alerts}/{made(send('GET', alerts, ada))['data'][0]['id']}/dismiss"
+    path = f"{alerts}/{ok(send('GET', alerts, ada))['data'][0]['id']}/dismiss"
     assert send("POST", path, vic).status == send("POST", path, key).status == 403
 
 
@@ -131,13 +132,13 @@ def test_dismiss_404(ada: Person, alert_id: str) -> None:
 
 def test_dismiss_404_of_another_org(alerts: str, ada: Person, bob: Person) -> None:
     """Under the own path a foreign id is as unknown as any."""
-    alert_id = made(send("GET", alerts, ada))["data"][0]["id"]
+    alert_id = ok(send("GET", alerts, ada))["data"][0]["id"]
     assert send("POST", org_path(bob, f"/alerts/{alert_id}/dismiss"), bob).status == 404
 
 
 def test_dismiss_503(alerts: str, ada: Person, unwritable: Callable[[], None]) -> None:
     """The store is away."""
-    alert_id = made(send("GET", alerts, ada))["data"][0]["id"]
+    alert_id = ok(send("GET", alerts, ada))["data"][0]["id"]
     unwritable()
     assert send("POST", f"{alerts}/{alert_id}/dismiss", ada).status == 503
 
@@ -148,11 +149,11 @@ def test_dismiss_503(alerts: str, ada: Person, unwritable: Callable[[], None]) -
 def test_settings_200(ada: Person, vic: Person) -> None:
     """Everything is on; a change is the member's own and names only what changes."""
     path = org_path(ada, "/notification-settings")
-    assert made(send("GET", path, vic)) == dict.fromkeys(CHOICES, True)
-    changed = made(send("PATCH", path, vic, {"weekly_digest": False, "notify_on_workflow_killed": False}))
+    assert ok(send("GET", path, vic)) == dict.fromkeys(CHOICES, True)
+    changed = ok(send("PATCH", path, vic, {"weekly_digest": False, "notify_on_workflow_killed": False}))
     assert {name for name, chosen in changed.items() if not chosen} == {"weekly_digest", "notify_on_workflow_killed"}
-    assert made(send("PATCH", path, vic, {})) == changed == made(send("GET", path, vic))
-    assert made(send("GET", path, ada)) == dict.fromkeys(CHOICES, True)
+    assert ok(send("PATCH", path, vic, {})) == changed == ok(send("GET", path, vic))
+    assert ok(send("GET", path, ada)) == dict.fromkeys(CHOICES, True)
 
 
 def test_settings_403(ada: Person, key: dict[str, str]) -> None:
@@ -177,7 +178,7 @@ def test_settings_422(ada: Person, body: dict[str, Any]) -> None:
     answer = send("PATCH", path, ada, {"notify_on_key_created": False} | body)
     assert (answer.status, answer.body["error"], answer.body["code"]) == (422, "validation_error", "INVALID_FIELD")
     assert list(answer.body["details"]["fields"]) == list(body)
-    assert made(send("GET", path, ada)) == dict.fromkeys(CHOICES, True)
+    assert ok(send("GET", path, ada)) == dict.fromkeys(CHOICES, True)
 
 
 def test_settings_413(ada: Person) -> None:

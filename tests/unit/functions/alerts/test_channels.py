@@ -16,9 +16,10 @@ from shared.kit import ids
 from tests.support.alerts import event, stored_deliveries
 from tests.support.deployment import Person, deployment, sign_up
 from tests.support.governance import Governed
+from tests.support.orgs import made, ok, org_path
 from tests.support.standin import StandIn
 from tests.support.time import HeldClock
-from tests.unit.functions.alerts.conftest import made, org_path, send
+from tests.unit.functions.alerts.conftest import send
 
 ROW = {"id", "name", "channel_type", "config", "enabled", "last_sent_at", "last_error", "created_at"}
 NEW = {
@@ -34,7 +35,7 @@ def path(ada: Person) -> str:
 
 @pytest.fixture
 def channel(ada: Person, path: str) -> dict[str, Any]:
-    return made(send("POST", path, ada, NEW), 201)
+    return made(send("POST", path, ada, NEW))
 
 
 # Making and looking
@@ -43,20 +44,18 @@ def channel(ada: Person, path: str) -> dict[str, Any]:
 def test_create_201(ada: Person, alan: Person, path: str) -> None:
     """The documented fields; the path of the URL and the secret are shown to nobody, not even at once."""
     answer = send("POST", path, alan, NEW)
-    body = made(answer, 201)
+    body = made(answer)
     assert body.keys() == ROW
     assert (body["name"], body["channel_type"], body["enabled"]) == ("ops", "webhook", True)
     assert body["config"] == {"url": "https://hooks.example.com/…", "secret": "***"}
     assert body["last_sent_at"] is None and body["last_error"] is None
     assert b"token=abc" not in answer.raw and b"s3" not in answer.raw
-    assert made(send("GET", path, ada)) == {"alert_channels": [body], "total": 1, "next_cursor": None}
+    assert ok(send("GET", path, ada)) == {"alert_channels": [body], "total": 1, "next_cursor": None}
 
 
 def test_create_accepts_type(ada: Person, path: str) -> None:
     """Its short name, and a channel that is off."""
-    body = made(
-        send("POST", path, ada, {"name": "m", "type": "email", "config": MAIL["config"], "enabled": False}), 201
-    )
+    body = made(send("POST", path, ada, {"name": "m", "type": "email", "config": MAIL["config"], "enabled": False}))
     assert (body["channel_type"], body["config"], body["enabled"]) == ("email", {"email": "ops@example.com"}, False)
 
 
@@ -64,7 +63,7 @@ def test_create_is_idempotent(ada: Person, path: str) -> None:
     """A repeated key makes one channel."""
     headers = ada.headers | {"Idempotency-Key": "k"}
     assert send("POST", path, headers, MAIL).body == send("POST", path, headers, MAIL).body
-    assert made(send("GET", path, ada))["total"] == 1
+    assert ok(send("GET", path, ada))["total"] == 1
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"name": "\\ud800"}'])
@@ -95,7 +94,7 @@ def test_create_422(ada: Person, path: str, change: dict[str, Any], field: str |
     else:
         assert (answer.status, answer.body["error"]) == (422, "validation_error")
         assert list(answer.body["details"]["fields"]) == [field]
-    assert made(send("GET", path, ada))["total"] == 0
+    assert ok(send("GET", path, ada))["total"] == 0
 
 
 @pytest.mark.parametrize(("plan", "status"), [("lite", 403), ("starter", 201)])
@@ -111,16 +110,16 @@ def test_a_plan_without_alerts_403(tmp_path: Path, plan: str, status: int) -> No
 def test_create_409(ada: Person, path: str) -> None:
     """Each alert goes to every channel, so there is an end to them."""
     for _ in range(MOST_CHANNELS):
-        made(send("POST", path, ada, MAIL), 201)
+        made(send("POST", path, ada, MAIL))
     answer = send("POST", path, ada, MAIL)
     assert (answer.status, answer.body["error"]) == (409, "conflict")
 
 
 def test_list_200(ada: Person, vic: Person, key: dict[str, str], path: str) -> None:
     """Oldest first, in parts, for members and keys alike."""
-    names = [made(send("POST", path, ada, MAIL | {"name": name}), 201)["name"] for name in "abc"]
-    first = made(send("GET", f"{path}?limit=2", vic))
-    second = made(send("GET", f"{path}?limit=2&cursor={first['next_cursor']}", key))
+    names = [made(send("POST", path, ada, MAIL | {"name": name}))["name"] for name in "abc"]
+    first = ok(send("GET", f"{path}?limit=2", vic))
+    second = ok(send("GET", f"{path}?limit=2&cursor={first['next_cursor']}", key))
     assert [row["name"] for row in first["alert_channels"] + second["alert_channels"]] == names
     assert (first["total"], second["next_cursor"]) == (3, None)
 
@@ -137,10 +136,10 @@ def test_list_400(ada: Person, path: str, query: str) -> None:
 def test_update_200(services: Services, ada: Person, alan: Person, path: str, channel: dict[str, Any]) -> None:
     """What is left out or sent as its mask stays, the secret included."""
     one = f"{path}/{channel['id']}"
-    assert made(send("PATCH", one, alan, {})) == channel
-    changed = made(send("PATCH", one, alan, {"name": "night", "enabled": False, "config": channel["config"]}))
+    assert ok(send("PATCH", one, alan, {})) == channel
+    changed = ok(send("PATCH", one, alan, {"name": "night", "enabled": False, "config": channel["config"]}))
     assert changed == channel | {"name": "night", "enabled": False}
-    moved = made(send("PATCH", one, ada, {"config": {"url": "https://other.example.com/y"}}))
+    moved = ok(send("PATCH", one, ada, {"config": {"url": "https://other.example.com/y"}}))
     assert moved["config"] == {"url": "https://other.example.com/…", "secret": "***"}
     channels = services.governance.alert_channels
     (record,) = channels.list(principal_of(services, ada), limit=2).items
@@ -162,7 +161,7 @@ def principal_of(services: Services, who: Person) -> Any:
 def test_update_400_and_422(ada: Person, path: str, channel: dict[str, Any], body: Any, status: int) -> None:
     """The channel stays as it was."""
     assert send("PATCH", f"{path}/{channel['id']}", ada, body).status == status
-    assert made(send("GET", path, ada))["alert_channels"] == [channel]
+    assert ok(send("GET", path, ada))["alert_channels"] == [channel]
 
 
 def test_delete_204(ada: Person, path: str, channel: dict[str, Any]) -> None:
@@ -170,7 +169,7 @@ def test_delete_204(ada: Person, path: str, channel: dict[str, Any]) -> None:
     answer = send("DELETE", f"{path}/{channel['id']}", ada)
     assert (answer.status, answer.raw) == (204, b"")
     assert send("DELETE", f"{path}/{channel['id']}", ada).status == 404
-    assert made(send("GET", path, ada))["total"] == 0
+    assert ok(send("GET", path, ada))["total"] == 0
 
 
 @pytest.mark.parametrize(
@@ -223,8 +222,8 @@ def test_503(ada: Person, path: str, channel: dict[str, Any], unwritable: Callab
 def test_test_200(ada: Person, path: str, receiver: StandIn) -> None:
     """The message arrives, signed; the answer and the channel say so."""
     config = {"url": f"{receiver.url}/hook", "secret": "s3"}
-    one = f"{path}/{made(send('POST', path, ada, NEW | {'config': config}), 201)['id']}"
-    body = made(send("POST", f"{one}/test", ada))
+    one = f"{path}/{made(send('POST', path, ada, NEW | {'config': config}))['id']}"
+    body = ok(send("POST", f"{one}/test", ada))
     assert (body["status"], body["attempts"], body["last_error"], body["next_attempt_at"]) == (
         "delivered",
         1,
@@ -235,17 +234,17 @@ def test_test_200(ada: Person, path: str, receiver: StandIn) -> None:
     headers = got.headers
     signed = f"{headers['x-nullrun-timestamp']}.{headers['x-nullrun-nonce']}.".encode() + got.body
     assert headers["x-nullrun-signature"] == hmac.new(b"s3", signed, hashlib.sha256).hexdigest()
-    (shown,) = made(send("GET", path, ada))["alert_channels"]
+    (shown,) = ok(send("GET", path, ada))["alert_channels"]
     assert shown["last_sent_at"] is not None and shown["last_error"] is None
-    assert made(send("GET", f"{one}/deliveries", ada)) == {"deliveries": [body], "total": 1}
+    assert ok(send("GET", f"{one}/deliveries", ada)) == {"deliveries": [body], "total": 1}
 
 
 def test_a_test_that_fails_200(ada: Person, vic: Person, path: str, receiver: StandIn) -> None:
     """The answer says why; the channel shows it."""
-    one = f"{path}/{made(send('POST', path, ada, NEW | {'config': {'url': f'{receiver.url}/broken'}}), 201)['id']}"
-    body = made(send("POST", f"{one}/test", ada))
+    one = f"{path}/{made(send('POST', path, ada, NEW | {'config': {'url': f'{receiver.url}/broken'}}))['id']}"
+    body = ok(send("POST", f"{one}/test", ada))
     assert (body["status"], body["last_error"]) == ("failed", "The receiver answered 500")
-    (shown,) = made(send("GET", path, vic))["alert_channels"]
+    (shown,) = ok(send("GET", path, vic))["alert_channels"]
     assert (shown["last_sent_at"], shown["last_error"]) == (None, "The receiver answered 500")
 
 
@@ -269,7 +268,7 @@ def test_an_alert_reaches_its_channel(
 ) -> None:  # fmt: skip
     """From the change stream alone: the event makes the alert, the alert its delivery, the delivery is sent."""
     services.__dict__["messengers"] = Inline()
-    made(send("POST", path, ada, NEW | {"config": {"url": f"{receiver.url}/hook"}}), 201)
+    made(send("POST", path, ada, NEW | {"config": {"url": f"{receiver.url}/hook"}}))
     event("workflow.killed", org_id=ada.org_id, workflow_id=bot.workflow_id).save()
     assert services.store is not None
     stream, seen = services.store.stream, 0
@@ -290,7 +289,7 @@ def test_the_sweep_tries_again(
 ) -> None:  # fmt: skip
     """What was not taken is due again after its backoff, found by the due index alone."""
     services.__dict__["messengers"] = Inline()
-    made(send("POST", path, ada, NEW | {"config": {"url": f"{receiver.url}/broken"}}), 201)
+    made(send("POST", path, ada, NEW | {"config": {"url": f"{receiver.url}/broken"}}))
     killed = event("workflow.killed", org_id=ada.org_id, workflow_id=bot.workflow_id)
     services.governance.alerts.follow(ada.org_id, [killed])
 

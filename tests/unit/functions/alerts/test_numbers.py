@@ -9,13 +9,14 @@ from shared.governance.purses import purse_key
 from shared.store.models.governance import Purse
 from tests.support.deployment import Person
 from tests.support.governance import Governed
-from tests.unit.functions.alerts.conftest import made, org_path, send
+from tests.support.orgs import ok, org_path
+from tests.unit.functions.alerts.conftest import send
 
 
 def test_status_200(ada: Person, vic: Person, bot: Governed, key: dict[str, str]) -> None:
     """The documented names, for members and for the SDK's key alike."""
     purse_key(ada.org_id, bot.workflow_id).update(actions=[Purse.spent.set(231 * MICRO)])
-    body = made(send("GET", org_path(ada, "/status"), ada))
+    body = ok(send("GET", org_path(ada, "/status"), ada))
     assert list(body)[:6] == [
         "current_spend_cents", "budget_cents", "time_to_exhaustion_secs", "rate_used", "rate_limit_per_min", "plan_caps"
     ]  # fmt: skip
@@ -27,12 +28,12 @@ def test_status_200(ada: Person, vic: Person, bot: Governed, key: dict[str, str]
     }  # fmt: skip
     assert body["period_start"] < body["period_end"]
     for who in (vic, key, {"authorization": f"Bearer {bot.key}"}):
-        assert made(send("GET", org_path(ada, "/status"), who)).keys() == body.keys()
+        assert ok(send("GET", org_path(ada, "/status"), who)).keys() == body.keys()
 
 
 def test_status_without_a_budget_200(ada: Person) -> None:
     """Zero and null, never a number that means nothing."""
-    body = made(send("GET", org_path(ada, "/status"), ada))
+    body = ok(send("GET", org_path(ada, "/status"), ada))
     assert (body["current_spend_cents"], body["budget_cents"], body["time_to_exhaustion_secs"]) == (0, 0, None)
 
 
@@ -41,7 +42,7 @@ def test_quota_200(ada: Person, vic: Person, bot: Governed, key: dict[str, str])
     reservation = bot.gate(gate).body["reservation_id"]
     report = {"reservation_id": reservation, "model": "gpt-4o", "input_tokens": 1000, "output_tokens": 100}
     assert bot.post(tracking, "/api/v1/track", report | {"idempotency_key": "k"}).status == 200
-    body = made(send("GET", org_path(ada, "/quota"), vic))
+    body = ok(send("GET", org_path(ada, "/quota"), vic))
     (row,) = body["per_key"]
     assert row.keys() == {
         "key_id", "name", "key_prefix", "workflow_id", "executions", "tokens", "cost_cents", "last_used_at"
@@ -60,7 +61,7 @@ def test_quota_200(ada: Person, vic: Person, bot: Governed, key: dict[str, str])
     )  # fmt: skip
     assert (body["at_risk"], body["projected_hit_in_days"]) == (False, None)
     for who in (ada, key):
-        usage = made(send("GET", org_path(ada, "/usage"), who))
+        usage = ok(send("GET", org_path(ada, "/usage"), who))
         assert usage["per_key"][0]["tokens"] == 1100 and usage.keys() == body.keys()
 
 
@@ -68,7 +69,7 @@ def test_dashboard_200(ada: Person, vic: Person, bot: Governed, key: dict[str, s
     """Calls, spend, workflows and alerts of the period."""
     allowed = bot.gate(gate).body["reservation_id"]
     purse_key(ada.org_id, bot.workflow_id).update(actions=[Purse.spent.set(231 * MICRO)])
-    body = made(send("GET", org_path(ada, "/dashboard"), vic))
+    body = ok(send("GET", org_path(ada, "/dashboard"), vic))
     assert body["organization"] == {"id": ada.org_id, "name": "Default", "plan": "growth"}
     assert (body["spend"]["current_cents"], body["spend"]["budget_cents"]) == (231, 5000)
     assert [day.keys() for day in body["spend"]["series"]] == [{"date", "cost_cents"}]
@@ -81,4 +82,4 @@ def test_dashboard_200(ada: Person, vic: Person, bot: Governed, key: dict[str, s
     (recent,) = body["recent_executions"]
     assert (recent["id"], recent["execution_id"], recent["decision"]) == (allowed, allowed, "allow")
     assert body["pending_approvals"] == 0 and body["generated_at"].endswith("Z")
-    assert made(send("GET", org_path(ada, "/dashboard"), key)).keys() == body.keys()
+    assert ok(send("GET", org_path(ada, "/dashboard"), key)).keys() == body.keys()

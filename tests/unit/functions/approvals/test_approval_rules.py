@@ -14,7 +14,8 @@ from shared.kit import ids, json
 from shared.store.models.governance import Event, events_pk
 from tests.support.deployment import Person, deployment, sign_up
 from tests.support.governance import Governed
-from tests.unit.functions.approvals.conftest import LARGEST, made, org_path, refund, send
+from tests.support.orgs import made, ok, org_path
+from tests.unit.functions.approvals.conftest import LARGEST, refund, send
 
 FIELDS = {
     "id", "rule_id", "organization_id", "name", "enabled", "tool_patterns", "per_call_threshold_cents",
@@ -207,7 +208,7 @@ def test_list_200(ada: Person, vic: Person, bot: Governed) -> None:
     for name in names:
         made(send("POST", rules(ada), ada, {"name": name}))
     for who in (ada, vic, {"x-api-key": bot.key}):
-        body = made(send("GET", rules(ada), who), 200)
+        body = ok(send("GET", rules(ada), who))
         assert [row["name"] for row in body["approval_rules"]] == names
         assert (body["total"], body["next_cursor"]) == (3, None)
     first = send("GET", rules(ada, "?limit=2"), ada).body
@@ -228,7 +229,7 @@ def test_list_400(ada: Person, query: str) -> None:
 def test_update_200(ada: Person, rule: dict[str, Any]) -> None:
     """What is given changes, null removes, the rest stays; what is so already changes nothing."""
     path = rules(ada, f"/{rule['id']}")
-    row = made(send("PATCH", path, ada, {"per_call_threshold_cents": 5, "action_predicate": LARGE}), 200)
+    row = ok(send("PATCH", path, ada, {"per_call_threshold_cents": 5, "action_predicate": LARGE}))
     assert row == rule | {
         "per_call_threshold_cents": 5,
         "action_predicate": LARGE,
@@ -236,7 +237,7 @@ def test_update_200(ada: Person, rule: dict[str, Any]) -> None:
         "updated_at": row["updated_at"],
     }
     assert row["updated_at"] > rule["updated_at"]
-    removed = made(send("PATCH", path, ada, {"per_call_threshold_cents": None, "action_label": None}), 200)
+    removed = ok(send("PATCH", path, ada, {"per_call_threshold_cents": None, "action_label": None}))
     assert (removed["per_call_threshold_cents"], removed["action_label"]) == (None, None)
     before = version(ada)
     assert send("PATCH", path, ada, {"action_label": None, "id": UNKNOWN}).body == removed
@@ -303,7 +304,7 @@ def test_a_rule_counts_from_the_next_call_on(ada: Person, bot: Governed) -> None
     """Made, changed and removed: the answer to the change is the promise."""
 
     def decision(amount: str) -> str:
-        return str(made(bot.gate(gate, operation_id=ids.uuid4(), **refund(amount)), 200)["decision"])
+        return str(ok(bot.gate(gate, operation_id=ids.uuid4(), **refund(amount)))["decision"])
 
     assert decision("900") == "allow"
     row = made(send("POST", rules(ada), ada, {"name": "x", "tool_patterns": ["refund"], "action_predicate": LARGE}))

@@ -15,8 +15,9 @@ from shared.kit import clock, ids
 from tests.support.apigw import Answer
 from tests.support.deployment import Person
 from tests.support.governance import Governed, govern
+from tests.support.orgs import ok, org_path
 from tests.support.time import HeldClock
-from tests.unit.functions.approvals.conftest import LARGEST, asked, made, org_path, refund, send
+from tests.unit.functions.approvals.conftest import LARGEST, asked, refund, send
 
 FIELDS = {
     "id", "approval_id", "organization_id", "workflow_id", "execution_id", "rule_id", "status", "tool", "action_label",
@@ -49,7 +50,7 @@ def execute(bot: Governed, waiting: dict[str, Any], **more: Any) -> Answer:
 def test_approved(ada: Person, bot: Governed, waiting: dict[str, Any]) -> None:
     """Asked, approved, consumed, and then it may happen: once."""
     assert execute(bot, waiting).body["error_code"] == "APPROVAL_NOT_YET_APPROVED"
-    assert made(decide(ada, waiting, "approve"), 200)["status"] == "APPROVED"
+    assert ok(decide(ada, waiting, "approve"))["status"] == "APPROVED"
     body = {"organization_id": bot.org_id, "execution_id": waiting["execution_id"]}
     assert consume(bot, waiting["approval_id"], body).body == {
         "approval_id": waiting["approval_id"],
@@ -98,7 +99,7 @@ def test_the_sweep_ends_what_nobody_decides(
     assert services.governance.sweep.run() == 1
     held.advance(300)
     services.governance.sweep.run()
-    rows = made(send("GET", approvals(ada), ada), 200)["approvals"]
+    rows = ok(send("GET", approvals(ada), ada))["approvals"]
     assert [row["status"] for row in rows] == ["REVOKED", "EXPIRED"]
     assert services.governance.approvals.pending(ada.org_id) == 0
 
@@ -113,7 +114,7 @@ def asked_again(services: Services, ada: Person) -> dict[str, Any]:
 def test_get_200(ada: Person, vic: Person, bot: Governed, rule: dict[str, Any], waiting: dict[str, Any]) -> None:
     """The documented fields: what it is about, and until when it can be decided."""
     path = approvals(ada, f"/{waiting['approval_id']}")
-    row = made(send("GET", path, vic), 200)
+    row = ok(send("GET", path, vic))
     assert row.keys() == FIELDS
     assert (row["id"], row["organization_id"], row["workflow_id"]) == (row["approval_id"], ada.org_id, bot.workflow_id)
     assert (row["execution_id"], row["rule_id"]) == (waiting["execution_id"], rule["id"])
@@ -136,7 +137,7 @@ def test_list_200(ada: Person, vic: Person, bot: Governed, waiting: dict[str, An
     decide(ada, waiting, "approve")
 
     def found(query: str = "", who: Person | dict[str, str] = vic) -> list[str]:
-        body = made(send("GET", approvals(ada, query), who), 200)
+        body = ok(send("GET", approvals(ada, query), who))
         assert body["total"] == len(body["approvals"])
         return [row["id"] for row in body["approvals"]]
 
@@ -168,7 +169,7 @@ def test_decide_200(ada: Person, olga: Person, waiting: dict[str, Any], outcome:
     answer = send(
         "POST", approvals(ada, f"/{waiting['approval_id']}/{outcome}"), olga, {"note": "gut so", "unknown": 1}
     )
-    row = made(answer, 200)
+    row = ok(answer)
     assert (row["status"], row["note"], row["decided_by"]) == (status, "gut so", olga.id)
     assert row["decided_at"] is not None
     assert send("GET", approvals(ada, f"/{waiting['approval_id']}"), ada).body == row
@@ -176,8 +177,8 @@ def test_decide_200(ada: Person, olga: Person, waiting: dict[str, Any], outcome:
 
 def test_decide_409(ada: Person, waiting: dict[str, Any]) -> None:
     """What is decided stays so; denying twice is taken."""
-    before = made(decide(ada, waiting, "deny"), 200)
-    assert made(decide(ada, waiting, "deny", {"note": "again"}), 200) == before
+    before = ok(decide(ada, waiting, "deny"))
+    assert ok(decide(ada, waiting, "deny", {"note": "again"})) == before
     answer = decide(ada, waiting, "approve")
     assert (answer.status, answer.body["error"]) == (409, "approval_already_decided")
     assert answer.body["error_code"] == "APPROVAL_ALREADY_DECIDED"

@@ -8,7 +8,8 @@ from shared.composition import Services
 from shared.kit import ids
 from tests.support.deployment import sign_up
 from tests.support.governance import govern
-from tests.unit.functions.approvals.conftest import asked, made, org_path, refund, send
+from tests.support.orgs import made, ok, org_path
+from tests.unit.functions.approvals.conftest import asked, refund, send
 
 
 def test_a_life_of_a_rule_and_its_approvals(elsewhere: Services) -> None:
@@ -17,12 +18,12 @@ def test_a_life_of_a_rule_and_its_approvals(elsewhere: Services) -> None:
     bot = govern(elsewhere, org_id=ada.org_id)
     row = made(send("POST", org_path(ada, "/approval-rules"), ada, {"name": "Refunds", "tool_patterns": ["refund"]}))
     path = org_path(ada, f"/approval-rules/{row['id']}")
-    assert made(send("PATCH", path, ada, {"expires_in_seconds": 60}), 200)["version"] == 2
+    assert ok(send("PATCH", path, ada, {"expires_in_seconds": 60}))["version"] == 2
     first, second = asked(bot), asked(bot)
     assert elsewhere.governance.approvals.pending(ada.org_id) == 2
     one, two = (org_path(ada, f"/approvals/{waiting['approval_id']}") for waiting in (first, second))
-    assert made(send("POST", f"{one}/approve", ada, {"note": "fine"}), 200)["status"] == "APPROVED"
-    assert made(send("POST", f"{two}/deny", ada), 200)["status"] == "DENIED"
+    assert ok(send("POST", f"{one}/approve", ada, {"note": "fine"}))["status"] == "APPROVED"
+    assert ok(send("POST", f"{two}/deny", ada))["status"] == "DENIED"
     assert send("POST", f"{two}/approve", ada).status == 409
     assert elsewhere.governance.approvals.pending(ada.org_id) == 0
     told = [

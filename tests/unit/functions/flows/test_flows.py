@@ -9,12 +9,11 @@ from functions.accounts.app import handler as accounts
 from functions.flows.app import handler
 from shared.composition import Services
 from shared.engine.ports import DefinitionRef
-from shared.identity.orgs import add_member, get_org, move_version
 from shared.identity.principal import Role
 from shared.kit import clock
-from shared.store.transaction import Transaction
 from tests.support.apigw import Answer, basic, call
 from tests.support.deployment import PASSWORD, Person, sign_up
+from tests.support.orgs import join
 
 PATH = "/api/v1/flows"
 YAML = """# A comment, and a line end of another system.\r
@@ -50,14 +49,9 @@ def legacy(who: Person) -> dict[str, str]:
     return basic(who.username, PASSWORD)
 
 
-def join(owner: Person, who: Person, role: Role) -> dict[str, str]:
+def joined(owner: Person, who: Person, role: Role) -> dict[str, str]:
     """Headers of ``who`` acting in the owner's org with this role."""
-    org = get_org(owner.org_id)
-    assert org is not None
-    tx = Transaction()
-    move_version(tx, org, "org")
-    add_member(tx, owner.org_id, who.id, role)
-    tx.commit()
+    join(owner.org_id, who, role)
     return who.headers | {"x-signalbox-org": owner.org_id}
 
 
@@ -134,7 +128,7 @@ def test_create_401(bob: Person) -> None:
 
 def test_create_403(bob: Person, ada: Person) -> None:
     """A viewer of the org may look only; an org that is not one's own is closed."""
-    viewer = join(bob, sign_up("viewer"), "viewer")
+    viewer = joined(bob, sign_up("viewer"), "viewer")
     body = {"name": "n", "definition": YAML}
     answer = call(handler, "POST", PATH, headers=viewer, json=body)
     assert (answer.status, answer.body["error"]["code"]) == (403, "forbidden")
@@ -283,7 +277,7 @@ def test_401_on_a_flow(bob: Person) -> None:
 def test_403_on_a_flow(bob: Person, ada: Person) -> None:
     """A viewer changes nothing; an operator does."""
     path = f"{PATH}/{made(bob)['id']}"
-    viewer, operator = join(bob, sign_up("viewer"), "viewer"), join(bob, ada, "operator")
+    viewer, operator = joined(bob, sign_up("viewer"), "viewer"), joined(bob, ada, "operator")
     for method, where in (("PUT", path), ("DELETE", path), ("PATCH", f"{path}/metadata")):
         answer = call(handler, method, where, headers=viewer, json={})
         assert (answer.status, answer.body["error"]["code"]) == (403, "forbidden"), (method, where)

@@ -17,9 +17,10 @@ from shared.store.transaction import Transaction, read
 from tests.support.apigw import Answer
 from tests.support.deployment import Person
 from tests.support.governance import Governed
+from tests.support.orgs import made, ok, org_path
 from tests.support.time import HeldClock
 from tests.support.workflows import events_of, frames_of, on_plan
-from tests.unit.functions.policies.conftest import made, org_path, send
+from tests.unit.functions.policies.conftest import send
 
 FIELDS = {
     "id", "policy_id", "organization_id", "name", "policy_type", "type", "scope", "scope_id", "workflow_id",
@@ -168,7 +169,7 @@ def test_list_goes_on_at_a_cursor(ada: Person) -> None:
     policies = [create(ada, LIMIT)["id"] for _ in range(5)]
     seen, cursor = [], ""
     for _ in range(3):
-        part = made(send("GET", f"{org_path(ada, '/policies')}?limit=2{cursor}", ada), 200)
+        part = ok(send("GET", f"{org_path(ada, '/policies')}?limit=2{cursor}", ada))
         seen += [row["id"] for row in part["policies"]]
         assert part["total"] == 5
         cursor = f"&cursor={part['next_cursor']}"
@@ -180,15 +181,15 @@ def test_update_200(ada: Person, bot: Governed) -> None:
     row = create(ada, BUDGET | {"workflow_id": bot.workflow_id})
     path = org_path(ada, f"/policies/{row['id']}")
     changes = {"name": "less", "priority": 5, "enforcement_mode": "soft", "enabled": None, "config": {"max_cents": 1}}
-    changed = made(send("PATCH", path, ada, changes), 200)
+    changed = ok(send("PATCH", path, ada, changes))
     assert changed["policy"] | row["policy"] | {
         "name": "less", "priority": 5, "enforcement_mode": "Soft", "config": {"budget_cents": 1}, "version": 2,
         "updated_at": changed["updated_at"],
     } == changed["policy"]  # fmt: skip
     assert changed["updated_at"] > row["updated_at"]
-    assert made(send("PATCH", path, ada, changes), 200) == changed
-    assert made(send("PATCH", path, ada, {}), 200) == changed
-    moved = made(send("PATCH", path, ada, {"scope": "ApiKey", "scope_id": bot.key_id}), 200)
+    assert ok(send("PATCH", path, ada, changes)) == changed
+    assert ok(send("PATCH", path, ada, {})) == changed
+    moved = ok(send("PATCH", path, ada, {"scope": "ApiKey", "scope_id": bot.key_id}))
     assert (moved["scope"], moved["api_key_id"], moved["version"]) == ("ApiKey", bot.key_id, 3)
 
 
@@ -197,7 +198,7 @@ def test_a_type_does_not_change_400(ada: Person) -> None:
     path = org_path(ada, f"/policies/{create(ada, BUDGET)['id']}")
     answer = send("PATCH", path, ada, {"policy_type": "RateLimit", "config": {"max_calls_per_minute": 1}})
     assert error(answer) == (400, "policy_type_immutable", "POLICY_TYPE_IMMUTABLE")
-    assert made(send("PATCH", path, ada, {"type": "budgetlimit", "name": "x"}), 200)["version"] == 2
+    assert ok(send("PATCH", path, ada, {"type": "budgetlimit", "name": "x"}))["version"] == 2
 
 
 def test_delete_204(ada: Person) -> None:
@@ -233,7 +234,7 @@ def test_toggle_in_the_acting_org(ada: Person, olga: Person) -> None:
     body, flat = {"policy_id": policy, "enabled": False}, "/api/v1/policies/toggle"
     assert send("POST", flat, olga, body).status == 404
     named = olga.headers | {"x-signalbox-org": ada.org_id}
-    assert made(send("POST", flat, named, body), 200)["enabled"] is False
+    assert ok(send("POST", flat, named, body))["enabled"] is False
 
 
 @pytest.mark.parametrize("wrong", [{"enabled": "off"}, {"active": 1}, {"is_active": []}])
@@ -272,7 +273,7 @@ def test_a_repetition_with_a_key_makes_one(ada: Person) -> None:
 
 def test_templates_200(ada: Person) -> None:
     """Those the docs name, none of them enabled at first."""
-    rows = made(send("GET", org_path(ada, "/policies/templates"), ada), 200)["templates"]
+    rows = ok(send("GET", org_path(ada, "/policies/templates"), ada))["templates"]
     assert {row["name"] for row in rows} >= {
         "Cap dev workflow at 100 calls/min", "Block shell tools", "Block destructive SQL", "Block outbound messages",
         "$5 monthly budget", "$50 monthly budget",

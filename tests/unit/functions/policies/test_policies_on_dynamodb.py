@@ -7,7 +7,8 @@ from shared.governance.money import MICRO, UNLIMITED
 from shared.governance.purses import read_purse
 from tests.support.deployment import sign_up
 from tests.support.governance import govern
-from tests.unit.functions.policies.conftest import made, org_path, send
+from tests.support.orgs import made, org_path
+from tests.unit.functions.policies.conftest import send
 
 
 def test_a_life_of_policies(elsewhere: Services) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.deployment import Person
 from tests.support.governance import Governed
-from tests.unit.functions.policies.conftest import made, org_path, send
+from tests.support.orgs import made, org_path
+from tests.unit.functions.policies.conftest import send
 
 POLICY = "/policies/{policy}"
 TEMPLATE = "/policies/templates/{template}"

@@ -1,39 +1,20 @@
-"""An org with a workflow, and people of each kind around it."""
+"""A workflow of Ada's org with a key, and a flow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from functions.flows.app import handler as flows
 from functions.workflows.app import handler
-from shared.composition import Services
-from shared.identity.orgs import add_member, get_org, move_version
-from shared.identity.principal import Role
-from shared.kit.errors import Unavailable
-from shared.store.transaction import Transaction
-from tests.support.apigw import Answer, call
-from tests.support.deployment import Person, sign_up
+from tests.support.apigw import call
+from tests.support.deployment import Person
+from tests.support.orgs import made, org_path, send_to
 
-
-def org_path(who: Person, rest: str = "") -> str:
-    """A path in somebody's home org."""
-    return f"/api/v1/orgs/{who.org_id}{rest}"
-
-
-def send(method: str, path: str, who: Person | dict[str, str] | None = None, body: Any = None, **more: Any) -> Answer:
-    """One request to the family. ``who`` is a person, or headers."""
-    headers = who.headers if isinstance(who, Person) else dict(who or {})
-    return call(handler, method, path, headers=headers, json=body, **more)
-
-
-def made(answer: Answer, status: int = 201) -> dict[str, Any]:
-    """The body of an answer that has this status."""
-    assert answer.status == status, answer
-    body: dict[str, Any] = answer.body
-    return body
+send = partial(send_to, handler)
+"""One request to the family: method, path, who, body."""
 
 
 @pytest.fixture
@@ -46,44 +27,6 @@ def workflow(ada: Person) -> str:
 def key(ada: Person, workflow: str) -> dict[str, Any]:
     """A key of that workflow, as it was minted."""
     return made(send("POST", org_path(ada, "/api-keys"), ada, {"name": "prod", "workflow_id": workflow}))
-
-
-@pytest.fixture
-def join(services: Services) -> Callable[[str, Person, Role], Person]:
-    """Make somebody who belongs to another's org, too."""
-
-    def joined(name: str, owner: Person, role: Role) -> Person:
-        who, org = sign_up(name), get_org(owner.org_id)
-        assert org is not None
-        tx = Transaction()
-        move_version(tx, org, "org")
-        add_member(tx, owner.org_id, who.id, role)
-        tx.commit()
-        return who
-
-    return joined
-
-
-@pytest.fixture
-def vic(ada: Person, join: Callable[[str, Person, Role], Person]) -> Person:
-    """A viewer in Ada's org."""
-    return join("vic@example.com", ada, "viewer")
-
-
-@pytest.fixture
-def olga(ada: Person, join: Callable[[str, Person, Role], Person]) -> Person:
-    """An operator in Ada's org."""
-    return join("olga@example.com", ada, "operator")
-
-
-@pytest.fixture
-def unwritable(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From its call on the store takes no transaction."""
-
-    def refused(_: Transaction) -> None:
-        raise Unavailable("The store cannot be reached; try again")
-
-    return lambda: monkeypatch.setattr(Transaction, "commit", refused)
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.deployment import Person
-from tests.unit.functions.workflows.conftest import made, org_path, send
+from tests.support.orgs import made, ok, org_path
+from tests.unit.functions.workflows.conftest import send
 
 
 def definitions(who: Person, workflow: str, rest: str = "") -> str:
@@ -15,7 +16,7 @@ def definitions(who: Person, workflow: str, rest: str = "") -> str:
 def test_bind_200(olga: Person, ada: Person, workflow: str, flow: str, key: dict[str, Any]) -> None:
     """Bound once however often it is asked for; shown to people and keys."""
     path = definitions(ada, workflow, f"/{flow}")
-    row = made(send("PUT", path, olga), 200)
+    row = ok(send("PUT", path, olga))
     assert row.keys() == {"definition_id", "workflow_id", "created_at"}
     assert (row["definition_id"], row["workflow_id"]) == (flow, workflow)
     assert send("PUT", path, olga).body == row

@@ -10,7 +10,8 @@ from shared.composition import Services
 from shared.governance.signatures import is_key
 from shared.kit import clock
 from tests.support.deployment import Person
-from tests.unit.functions.workflows.conftest import made, org_path, send
+from tests.support.orgs import made, ok, org_path
+from tests.unit.functions.workflows.conftest import send
 
 ROW = {
     "id", "name", "key_prefix", "workflow_id", "workflow_name", "scopes", "status", "key_version", "last_used_at",
@@ -150,7 +151,7 @@ def test_revoke_204(ada: Person, key: dict[str, Any], method: str, rest: str) ->
 
 def test_rotate_200(ada: Person, key: dict[str, Any]) -> None:
     """A new secret for the same key, which is not stored and so not shown; the old secret has a day."""
-    row = made(send("POST", org_path(ada, f"/api-keys/{key['id']}/rotate"), ada), 200)
+    row = ok(send("POST", org_path(ada, f"/api-keys/{key['id']}/rotate"), ada))
     assert row.keys() == {
         "id", "key", "secret_key", "key_version", "key_prefix", "previous_secret_expires_at",
     }  # fmt: skip

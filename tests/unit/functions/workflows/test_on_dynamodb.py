@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.deployment import sign_up
-from tests.unit.functions.workflows.conftest import made, org_path, send
+from tests.support.orgs import made, ok, org_path
+from tests.unit.functions.workflows.conftest import send
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -18,7 +19,7 @@ def test_a_life_of_a_workflow() -> None:
     keys = [made(send("POST", f"{path}/api-keys", ada, {"name": "prod"})) for _ in range(3)]
     assert send("POST", org_path(ada, f"/api-keys/{keys[0]['id']}/rotate"), ada).body["key_version"] == 2
     assert send("DELETE", org_path(ada, f"/api-keys/{keys[1]['id']}"), ada).status == 204
-    changed = made(send("PATCH", path, ada, {"budget_cents": 700, "external_id": None}), 200)
+    changed = ok(send("PATCH", path, ada, {"budget_cents": 700, "external_id": None}))
     assert (changed["budget_cents"], changed["external_id"], changed["api_key_count"]) == (700, None, 2)
     assert send("POST", f"{path}/pause", ada, {"reason": "lunch"}).body["state"] == "Paused"
     assert send("GET", path, {"x-api-key": keys[2]["key"]}).body["reason"] == "lunch"

@@ -10,7 +10,8 @@ import pytest
 
 from shared.composition import Services
 from tests.support.deployment import Person
-from tests.unit.functions.workflows.conftest import org_path, send
+from tests.support.orgs import org_path
+from tests.unit.functions.workflows.conftest import send
 
 WORKFLOW = "/workflows/{workflow}"
 CHANGES = [

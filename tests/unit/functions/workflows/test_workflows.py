@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.deployment import Person
-from tests.unit.functions.workflows.conftest import made, org_path, send
+from tests.support.orgs import made, ok, org_path
+from tests.unit.functions.workflows.conftest import send
 
 FIELDS = {
     "id", "workflow_id", "organization_id", "name", "external_id", "description", "state", "status", "version",
@@ -103,11 +104,11 @@ def test_list_200(ada: Person, bob: Person) -> None:
 def test_update_200(ada: Person, workflow: str) -> None:
     """What is sent changes, null removes what may be absent, a state is ignored."""
     path = org_path(ada, f"/workflows/{workflow}")
-    assert made(send("PATCH", path, ada, FULL), 200) | FULL == send("GET", path, ada).body
-    changed = made(send("PATCH", path, ada, {"budget_cents": None, "external_id": None, "state": "Killed"}), 200)
+    assert ok(send("PATCH", path, ada, FULL)) | FULL == send("GET", path, ada).body
+    changed = ok(send("PATCH", path, ada, {"budget_cents": None, "external_id": None, "state": "Killed"}))
     assert (changed["budget_cents"], changed["external_id"], changed["state"]) == (None, None, "Normal")
     assert (changed["name"], changed["description"]) == (FULL["name"], FULL["description"])
-    assert made(send("PATCH", path, ada, {}), 200) == changed
+    assert ok(send("PATCH", path, ada, {})) == changed
 
 
 def test_pause_resume_kill_200(ada: Person, workflow: str) -> None:
@@ -115,7 +116,7 @@ def test_pause_resume_kill_200(ada: Person, workflow: str) -> None:
     path = org_path(ada, f"/workflows/{workflow}")
 
     def state(change: str, body: Any = None) -> tuple[str, str, int, str | None]:
-        row = made(send("POST", f"{path}/{change}", ada, body), 200)
+        row = ok(send("POST", f"{path}/{change}", ada, body))
         assert row == send("GET", path, ada).body
         return row["state"], row["status"], row["version"], row["reason"]
 
