@@ -238,29 +238,30 @@ class NotificationChanges(NotificationChoices):
     )
 
 
-def alert_row(alert: AlertView) -> dict[str, Any]:
+def alert_row(view: AlertView) -> dict[str, Any]:
     """An alert as it is answered. Nothing snoozes alerts; the field is there for clients that read it."""
+    alert = view.alert
     return {
-        "id": alert.id,
+        "id": alert.alert_id,
         "severity": alert.severity,
         "category": alert.category,
         "incident_type": alert.incident_type,
         "title": alert.title,
         "message": alert.message,
         "workflow_id": alert.workflow_id,
-        "workflow_name": alert.workflow_name,
-        "current_cents": alert.current_cents,
-        "threshold_cents": alert.threshold_cents,
+        "workflow_name": view.workflow_name,
+        "current_cents": _whole(alert.current_cents),
+        "threshold_cents": _whole(alert.threshold_cents),
         "dismissed": alert.dismissed,
         "snoozed_until": None,
-        "created_at": clock.rfc3339(alert.created_ms),
+        "created_at": clock.rfc3339(int(alert.created_ms)),
     }
 
 
 def alert_list(page: AlertPage) -> dict[str, Any]:
     """Alerts as they are answered."""
     return {
-        "data": [alert_row(alert) for alert in page.items],
+        "data": [alert_row(view) for view in page.items],
         "meta": {
             "total": page.total,
             "critical_count": page.critical,
@@ -301,3 +302,7 @@ def delivery_row(delivery: DeliveryView) -> dict[str, Any]:
 
 def _moment(ms: int | None) -> str | None:
     return None if ms is None else clock.rfc3339(ms)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)

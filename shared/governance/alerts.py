@@ -34,31 +34,10 @@ _MOST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class AlertView:
-    """An alert as it is shown. Money in cents, times in epoch milliseconds."""
+    """An alert, and what its workflow is called now."""
 
-    id: str
-    severity: str
-    category: str
-    incident_type: str
-    title: str
-    message: str
-    workflow_id: str | None
+    alert: Alert
     workflow_name: str | None
-    current_cents: int | None
-    threshold_cents: int | None
-    dismissed: bool
-    created_ms: int
-
-    @classmethod
-    def of(cls, record: Alert, workflow_name: str | None) -> AlertView:
-        """The view of a stored alert."""
-        return cls(
-            id=record.alert_id, severity=record.severity, category=record.category, title=record.title,
-            incident_type=record.incident_type, message=record.message, workflow_id=record.workflow_id,
-            workflow_name=workflow_name, current_cents=_whole(record.current_cents),
-            threshold_cents=_whole(record.threshold_cents), dismissed=record.dismissed,
-            created_ms=int(record.created_ms),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +128,7 @@ class Alerts:
         names = _workflow_names(principal.org_id, shown)
         critical, warning, info = (sum(row.severity.lower() == severity for row in rows) for severity in SEVERITIES)
         following = f"{int(shown[-1].created_ms)}.{shown[-1].alert_id}" if len(rest) > limit else None
-        views = [AlertView.of(row, names.get(row.workflow_id or "")) for row in shown]
+        views = [AlertView(row, names.get(row.workflow_id or "")) for row in shown]
         return AlertPage(views, len(rows), critical, warning, info, following)
 
     def dismiss(self, principal: Principal, alert_id: str) -> AlertView:
@@ -161,7 +140,7 @@ class Alerts:
         if not record.dismissed:
             self._dismiss(principal, record)
         record.dismissed = True
-        return AlertView.of(record, _workflow_names(principal.org_id, [record]).get(record.workflow_id or ""))
+        return AlertView(record, _workflow_names(principal.org_id, [record]).get(record.workflow_id or ""))
 
     def _dismiss(self, principal: Principal, record: Alert) -> None:
         tx = Transaction().update(record, [Alert.dismissed.set(True)], Alert.dismissed == False, label="alert")  # noqa: E712
@@ -201,7 +180,3 @@ def _place_at(cursor: str) -> tuple[int, str]:
     if not moment.isdecimal() or len(moment) > 15 or not ids.is_uuid(alert_id):
         raise InvalidRequest.field("cursor", "Cursor must be the next_cursor of an earlier answer")
     return int(moment), alert_id
-
-
-def _whole(number: float | None) -> int | None:
-    return None if number is None else int(number)

@@ -88,7 +88,7 @@ def test_active_alerts_by_severity(services: Services, bot: Governed) -> None:
     alerts = services.governance.alerts
     alerts.follow(DEFAULT_ORG_ID, [event("workflow.killed"), event("workflow.paused"), refused("TOOL_BLOCKED")])
     (critical,) = alerts.list(owner(), AlertFilter(severity="critical"), limit=5).items
-    alerts.dismiss(owner(), critical.id)
+    alerts.dismiss(owner(), critical.alert.alert_id)
     assert dict(view(services).alerts) == {"warning": 2}
 
 
