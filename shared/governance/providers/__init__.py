@@ -1,16 +1,18 @@
-"""Providers that people may sign in with: one module each. They share how an answer is read."""
+"""Providers that people may sign in with: one module each. They share how a code is redeemed and an answer read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode
 
 from shared.kit import json
-from shared.kit.errors import Unavailable
+from shared.kit.errors import Unauthorized, Unavailable
 from shared.kit.logging import logger
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from shared.identity import External
     from shared.outbound import OutboundClient
 
@@ -46,6 +48,45 @@ class Provider(Protocol):
     def verify(self, client: OutboundClient, id_token: str) -> External:
         """Who an ID token is of. Raises Unauthorized, Unavailable, Unprocessable."""
         ...
+
+
+class OAuthClient:
+    """A deployment as a provider knows it: by a client id and its secret.
+
+    ``ours`` are errors of the provider that are not the person's doing.
+    """
+
+    name: str
+    ours: Collection[str]
+
+    def __init__(self, client_id: str, client_secret: SecretStr | None) -> None:
+        self._client_id = client_id
+        self._client_secret = "" if client_secret is None else client_secret.get_secret_value()
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there are a client id and its secret."""
+        return bool(self._client_id and self._client_secret)
+
+    def _redeem(self, client: OutboundClient, url: str, code: str, redirect_uri: str, named: str, **more: str) -> str:
+        """The token, so ``named`` in the answer, that a code is good for. Raises Unauthorized, Unavailable."""
+        form = {
+            "client_id": self._client_id, "client_secret": self._client_secret, "code": code,
+            "redirect_uri": redirect_uri, **more,
+        }  # fmt: skip
+        status, answer = call(client, self.name, "POST", url, form=form)
+        error = text_of(answer, "error")
+        if error in self.ours:
+            log.error("a provider refuses this deployment", extra={"provider": self.name, "reason": error})
+            raise Unavailable(f"{self.name} does not accept this deployment's sign-in right now")
+        token = text_of(answer, named)
+        # One provider refuses with 200 and an error, which has no token.
+        if status != 200 or not token:
+            raise self._not_accepted()
+        return token
+
+    def _not_accepted(self) -> Unauthorized:
+        return Unauthorized(f"{self.name} does not accept the code; start again")
 
 
 def call(

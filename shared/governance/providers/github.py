@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from shared.governance.providers import call, log, text_of
+from shared.governance.providers import OAuthClient, call, text_of
 from shared.identity import External
-from shared.kit.errors import Unauthorized, Unavailable, Unprocessable
+from shared.kit.errors import Unavailable, Unprocessable
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -16,24 +16,17 @@ if TYPE_CHECKING:
     from shared.outbound import OutboundClient
 
 _SCOPE = "read:user user:email"
-_OURS = {"incorrect_client_credentials", "unauthorized_client", "application_suspended"}
-"""Refusals that are not the person's doing."""
 
 
-class GitHub:
+class GitHub(OAuthClient):
     """``url`` is the base of its sign-in, ``api_url`` of its API: both differ where a company has its own GitHub."""
 
     name = "GitHub"
+    ours = ("incorrect_client_credentials", "unauthorized_client", "application_suspended")
 
     def __init__(self, url: str, api_url: str, client_id: str, client_secret: SecretStr | None) -> None:
+        super().__init__(client_id, client_secret)
         self._url, self._api_url = url.rstrip("/"), api_url.rstrip("/")
-        self._client_id = client_id
-        self._client_secret = "" if client_secret is None else client_secret.get_secret_value()
-
-    @property
-    def is_configured(self) -> bool:
-        """Whether there are a client id and its secret."""
-        return bool(self._client_id and self._client_secret)
 
     @property
     def urls(self) -> Sequence[str]:
@@ -47,18 +40,8 @@ class GitHub:
 
     def exchange(self, client: OutboundClient, code: str, redirect_uri: str) -> External:
         """Who a code stands for. Raises Unauthorized, Unavailable."""
-        form = {
-            "client_id": self._client_id, "client_secret": self._client_secret, "code": code,
-            "redirect_uri": redirect_uri,
-        }  # fmt: skip
-        # A refusal comes as 200 with an error in it.
-        _, answer = call(client, self.name, "POST", f"{self._url}/login/oauth/access_token", form=form)
-        token, error = text_of(answer, "access_token"), text_of(answer, "error")
-        if error in _OURS:
-            log.error("GitHub refuses this deployment", extra={"reason": error})
-            raise Unavailable("GitHub does not accept this deployment's sign-in right now")
-        if not token:
-            raise Unauthorized("GitHub does not accept the code; start again")
+        url = f"{self._url}/login/oauth/access_token"
+        token = self._redeem(client, url, code, redirect_uri, "access_token")
         user = self._get(client, "/user", token)
         subject = user.get("id") if isinstance(user, dict) else None
         if type(subject) is not int:
@@ -69,7 +52,7 @@ class GitHub:
     def _get(self, client: OutboundClient, path: str, token: str) -> Any:
         status, answer = call(client, self.name, "GET", f"{self._api_url}{path}", token=token)
         if status == 401:
-            raise Unauthorized("GitHub does not accept the code; start again")
+            raise self._not_accepted()
         # Whoever did not allow the address to be read has none that we know.
         return answer if status == 200 else []
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from shared.governance.providers import call, log, text_of
+from shared.governance.providers import OAuthClient, call, text_of
 from shared.identity import External
 from shared.kit import clock
 from shared.kit.errors import Unauthorized, Unavailable
@@ -19,26 +19,19 @@ if TYPE_CHECKING:
 _ALGORITHM = "RS256"
 _MAX_TOKEN = 8192
 _LEEWAY_S = 60
-_OURS = {"invalid_client", "unauthorized_client", "org_internal", "deleted_client"}
-"""Refusals that are not the person's doing."""
 
 
-class Google:
+class Google(OAuthClient):
     """``url`` is the base of the token endpoint, ``accounts_url`` the issuer, ``keys_url`` where its keys are."""
 
     name = "Google"
+    ours = ("invalid_client", "unauthorized_client", "org_internal", "deleted_client")
 
     def __init__(
         self, url: str, accounts_url: str, keys_url: str, client_id: str, client_secret: SecretStr | None
     ) -> None:
+        super().__init__(client_id, client_secret)
         self._url, self._accounts_url, self._keys_url = url.rstrip("/"), accounts_url.rstrip("/"), keys_url
-        self._client_id = client_id
-        self._client_secret = "" if client_secret is None else client_secret.get_secret_value()
-
-    @property
-    def is_configured(self) -> bool:
-        """Whether there are a client id and its secret."""
-        return bool(self._client_id and self._client_secret)
 
     @property
     def urls(self) -> Sequence[str]:
@@ -55,17 +48,8 @@ class Google:
 
     def exchange(self, client: OutboundClient, code: str, redirect_uri: str) -> External:
         """Who a code stands for. Raises Unauthorized, Unavailable."""
-        form = {
-            "client_id": self._client_id, "client_secret": self._client_secret, "code": code,
-            "redirect_uri": redirect_uri, "grant_type": "authorization_code",
-        }  # fmt: skip
-        status, answer = call(client, self.name, "POST", f"{self._url}/token", form=form)
-        if text_of(answer, "error") in _OURS:
-            log.error("Google refuses this deployment", extra={"reason": text_of(answer, "error")})
-            raise Unavailable("Google does not accept this deployment's sign-in right now")
-        token = text_of(answer, "id_token")
-        if status != 200 or not token:
-            raise Unauthorized("Google does not accept the code; start again")
+        url, grant = f"{self._url}/token", "authorization_code"
+        token = self._redeem(client, url, code, redirect_uri, "id_token", grant_type=grant)
         # It came from the issuer itself: OpenID Connect Core, 3.1.3.7, item 6.
         return self._person(_claims(token, None, self._client_id))
 
