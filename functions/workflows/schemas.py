@@ -61,6 +61,7 @@ _BINDING: JsonDict = {
 }
 _KEY_TEXT = "nr_live_k3w9XbT2mQ7vLc5RfYh8ZpDs4NjGa1Ue"
 _BUDGET = "Cents of a period, from 0; 0 and null: no budget of its own."
+_HUMAN = "Every call that names a tool waits for a person."
 
 
 class NewWorkflow(WireModel):
@@ -74,7 +75,7 @@ class NewWorkflow(WireModel):
     external_id: str | None = Field(None, description="An id of your own: 1 to 64 letters, digits, `_` or `-`.")
     description: str | None = Field(None, description="2000 characters at most.")
     budget_cents: int | None = Field(None, description=_BUDGET)
-    human_approvals_enabled: bool = False
+    human_approvals_enabled: bool = Field(False, description=_HUMAN)
 
 
 class WorkflowChanges(WireModel):
@@ -86,7 +87,7 @@ class WorkflowChanges(WireModel):
     external_id: str | None = None
     description: str | None = None
     budget_cents: int | None = Field(None, description=_BUDGET)
-    human_approvals_enabled: bool | None = None
+    human_approvals_enabled: bool | None = Field(None, description=_HUMAN)
 
     def sent(self) -> dict[str, Any]:
         """The fields that were there."""

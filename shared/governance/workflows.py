@@ -171,7 +171,7 @@ class Workflows:
             if "human_approvals_enabled" in wanted and org_settings(principal.org_id).due_ms is not None:
                 # Also where an earlier request changed it and was cut short before the gate knew.
                 propagate(principal.org_id)
-            return self.get(principal, workflow_id)
+            return self.get(principal, workflow_id) if changed else view_of(record, purse)
         raise Unavailable("The workflow is being changed by others; try again")
 
     def _change(self, principal: Principal, record: Workflow, purse: Purse, changed: Mapping[str, Any]) -> Transaction:

@@ -9,10 +9,11 @@ import pytest
 
 from functions.approvals.app import handler
 from functions.gate.app import handler as gate
+from functions.workflows.app import handler as workflows
 from shared.composition import Services
 from shared.governance.approvals import MOST_PENDING
 from shared.kit import clock, ids
-from tests.support.apigw import Answer
+from tests.support.apigw import Answer, call
 from tests.support.deployment import Person
 from tests.support.governance import Governed, govern
 from tests.support.orgs import ok, org_path
@@ -61,6 +62,20 @@ def test_approved(ada: Person, bot: Governed, waiting: dict[str, Any]) -> None:
     assert answer.body["reservation_id"] == waiting["reservation_id"]
     again = execute(bot, waiting)
     assert (again.status, again.body["error_code"]) == (403, "APPROVAL_REPLAY_REJECTED")
+
+
+def test_human_approvals_of_a_workflow(ada: Person, vic: Person, bot: Governed) -> None:
+    """Switched on over HTTP, the next call of a tool waits, without any rule; people see and decide it as others."""
+    workflow = org_path(ada, f"/workflows/{bot.workflow_id}")
+    assert ok(bot.gate(gate, **refund()))["decision"] == "allow"
+    ok(call(workflows, "PATCH", workflow, headers=ada.headers, json={"human_approvals_enabled": True}))
+    waiting = asked(bot)
+    (row,) = ok(send("GET", approvals(ada), vic))["approvals"]
+    assert (row["id"], row["rule_id"], row["tool"], row["risk_level"]) == (
+        waiting["approval_id"], None, "refund", "MEDIUM",
+    )  # fmt: skip
+    assert ok(decide(ada, waiting, "approve"))["status"] == "APPROVED"
+    assert execute(bot, waiting).status == 200
 
 
 def test_denied(ada: Person, bot: Governed, waiting: dict[str, Any]) -> None:
