@@ -9,7 +9,6 @@ import pytest
 
 from shared.composition import Services
 from shared.governance.notifications import CHOICES
-from shared.kit import ids
 from tests.support.alerts import crossing, event, refused
 from tests.support.deployment import Person
 from tests.support.governance import Governed
@@ -123,7 +122,7 @@ def test_dismiss_403(alerts: str, ada: Person, vic: Person, key: dict[str, str])
     assert send("POST", path, vic).status == send("POST", path, key).status == 403
 
 
-@pytest.mark.parametrize("alert_id", ["nonsense", ids.uuid4(), "%F0%9F%98%80", "a" * 3000])
+@pytest.mark.parametrize("alert_id", ["nonsense", "0d7c3a10-6f3f-4b0e-9a55-3f1f0f7c2b11", "%F0%9F%98%80", "a" * 3000])
 def test_dismiss_404(ada: Person, alert_id: str) -> None:
     """Unknown, whatever it looks like."""
     answer = send("POST", org_path(ada, f"/alerts/{alert_id}/dismiss"), ada)
