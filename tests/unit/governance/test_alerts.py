@@ -28,6 +28,8 @@ from tests.support.alerts import (
 from tests.support.time import HeldClock
 from tests.support.workflows import raced
 
+UNKNOWN = "0d7c3a10-6f3f-4b0e-9a55-3f1f0f7c2b11"
+
 WEBHOOK = {"url": "https://hooks.example.com/x", "secret": "s3"}
 EVERYTHING = AlertFilter(status="all")
 

@@ -143,7 +143,8 @@ def test_anthropic_answer_in_openais_shape(call: CallFactory, serve: Serve) -> N
     assert done.output == {
         "id": "msg_1", "model": "claude-sonnet-4-5-20250929", "content": "Hello.", "finish_reason": "tool_calls",
         "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
-        "usage": counts | {"prompt_tokens_details": {"cached_tokens": 3, "cache_creation_tokens": 1}}, "raw_response": answer,
+        "usage": counts | {"prompt_tokens_details": {"cached_tokens": 3, "cache_creation_tokens": 1}},
+        "raw_response": answer,
         "has_tool_calls": True, "tool_calls": calls,
     }  # fmt: skip
     assert done.usage == {"provider": "anthropic", "model": "claude-sonnet-4-5-20250929"} | counts
