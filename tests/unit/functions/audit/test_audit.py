@@ -101,12 +101,14 @@ def test_an_export_needs_the_org(ada: Person, bob: Person, bot: Governed) -> Non
 # Executions
 
 
-def test_executions_200(services: Services, ada: Person, bot: Governed) -> None:
+def test_executions_200(held: HeldClock, services: Services, ada: Person, bot: Governed) -> None:
     """Gate calls, refused ones too, and executions of definitions, with every documented field."""
     allowed = bot.gate(gate, model="gpt-4o-mini", tools=["search"])
     assert allowed.status == 200, allowed
     made = call(flows, "POST", "/api/v1/flows", headers=ada.headers, json={"name": "A flow", "definition": PASSING})
+    held.advance(1)
     run = call(_executions(), "POST", f"/api/v1/flows/{made.body['id']}/run", headers=ada.headers)
+    held.advance(1)
     asked("block", org_id=ada.org_id, workflow_id=bot.workflow_id, error_code="TOOL_BLOCKED")
     answer = get(ada, "executions")
     assert answer.status == 200
