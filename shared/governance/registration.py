@@ -119,6 +119,12 @@ class Registration:
             )  # fmt: skip
         except _Known as known_now:
             return sessions.begin(known_now.account_id)
+        except Conflict:
+            # The same person, at the same moment: whoever was faster has taken the address and the identity.
+            known = linked_account(external)
+            if known is None:
+                raise
+            return sessions.begin(known)
         return self._begin(account)
 
     def _begin(self, account: Account) -> Registered:

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.composition import Services, use_services
+from shared.composition import STORE, Services, use_services
 from shared.governance.money import MICRO
 from shared.kit import json
 from shared.kit.settings import Settings, use_settings
 from shared.store.base import table_definitions
+from shared.store.embedded import EmbeddedEngine, installed
 from shared.store.models import every_model
 from tests.conformance import stores
 from tests.support.governance import Governed, govern, owner
@@ -48,17 +49,23 @@ class Place:
         # Nothing of it reaches AWS: only the store is another one.
         chosen = Settings(data=self.folder, token_secret=_SECRET, log_level="ERROR")
         made = Services(chosen)
-        if self.endpoint is not None:
-            os.environ.update(_KEYS | {"AWS_ENDPOINT_URL_DYNAMODB": self.endpoint})
-            made.__dict__["store"] = None
-        use_settings(chosen)
-        use_services(made)
-        try:
-            yield made
-        finally:
-            use_services(None)
-            use_settings(None)
-            made.close()
+        with ExitStack() as stack:
+            if self.endpoint is not None:
+                os.environ.update(_KEYS | {"AWS_ENDPOINT_URL_DYNAMODB": self.endpoint})
+                made.__dict__["store"] = None
+            else:
+                engine = stack.enter_context(closing(EmbeddedEngine.open(self.folder / STORE)))
+                engine.create_tables(*every_model())
+                stack.enter_context(installed(engine))
+                made.__dict__["store"] = engine
+            use_settings(chosen)
+            use_services(made)
+            try:
+                yield made
+            finally:
+                use_services(None)
+                use_settings(None)
+                made.close()
 
 
 class Racer:
