@@ -12,7 +12,7 @@ from tests.simulation.__main__ import main, replay
 from tests.simulation.history import run
 from tests.simulation.plants import PLANTS
 
-HISTORIES = 300
+HISTORIES = 150
 GOVERNED = 48
 CHUNKS = 12
 PLANTED_WITHIN = 60
