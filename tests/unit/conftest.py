@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.composition import Services
-from shared.kit import clock
+from shared.kit import clock, ids
 from shared.store.embedded import EmbeddedEngine
 from tests.support.deployment import deployment
 from tests.support.store import memory_store
@@ -17,9 +17,9 @@ from tests.support.time import HeldClock
 
 @pytest.fixture
 def held() -> Iterator[HeldClock]:
-    """Time that moves when told to."""
+    """Time that moves when told to, and ids that are not ahead of it because of what ran before."""
     source = HeldClock()
-    with clock.use(source):
+    with clock.use(source), ids.use(ids.SystemSource()):
         yield source
 
 
