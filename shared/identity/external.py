@@ -68,7 +68,7 @@ def linked_account(external: External) -> str | None:
             still = (AccountRecord.deleting == False) & (AccountRecord.email == record.email)  # noqa: E712
             tx.check(AccountRecord, record.pk, "account", still & AccountRecord.email_verified.is_in(True), "account")
         else:
-            _hand_over(tx, record)
+            _hand_over(tx, record, external)
         link(tx, external, record)
         # Somebody may have linked it, or changed the account.
         with contextlib.suppress(ConditionFailed):
@@ -82,12 +82,13 @@ def linked_account(external: External) -> str | None:
     raise Unavailable("The account is being changed by others; try again")
 
 
-def _hand_over(tx: Transaction, record: AccountRecord) -> None:
+def _hand_over(tx: Transaction, record: AccountRecord, external: External) -> None:
     """End the password, the sessions and the links of whoever registered an address that was never verified.
 
     Source: docs/rulings.md#external-sign-in.
     """
-    links = _links_of(record.account_id)
+    # One to the very identity is another sign-in's, which was faster: this transaction fails on it.
+    links = [row for row in _links_of(record.account_id) if row.digest != external.digest]
     for row in links[_MOST_AT_ONCE:]:
         _unlink(row, record.account_id)
     for row in links[:_MOST_AT_ONCE]:

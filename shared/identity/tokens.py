@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jwt
-
 from shared.kit import clock, crypto
 from shared.kit.errors import Unauthorized
 
@@ -30,12 +28,17 @@ class Tokens:
 
     def sign(self, kind: str, claims: dict[str, Any]) -> str:
         """The token of ``claims``."""
+        # Loaded when a token is made or read; on AWS a function that serves people loads it as it starts.
+        import jwt
+
         return jwt.encode(claims, self._key(kind), algorithm=ALGORITHM)
 
     def read(self, kind: str, token: str, *, issuer: str) -> dict[str, Any]:
         """The claims of a token that is ours, of this kind, and within its time. Raises Unauthorized."""
         if len(token) > _MAX_TOKEN:
             raise Unauthorized("The token is not valid")
+        import jwt
+
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,

@@ -22,7 +22,7 @@ _RUNNING = (
     "shared.engine.expressions.javascript", "shared.engine.expressions.pool", "shared.outbound", "shared.vault",
 )  # fmt: skip
 _AGENTS = (_KEYS, "shared.assembly")
-_PEOPLE = (*_AGENTS, "shared.identity.service")
+_PEOPLE = (*_AGENTS, "jwt", "shared.identity.service")
 
 
 def _governing(*modules: str) -> tuple[str, ...]:
