@@ -12,7 +12,6 @@ from shared.kit.errors import InvalidRequest, Unprocessable
 
 MAX_NAME = 80
 EVERYTHING = "*"
-ENVIRONMENTS = ("live", "test")
 _LAST_MS = 253_402_300_799_000
 """The end of the year 9999, the last that RFC 3339 can name."""
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from shared.governance.policyset import PolicySet, load_policy_set
 from shared.governance.purses import has_cap, read_purse
@@ -43,16 +41,13 @@ class Standing:
     capped: bool = False
     period_start_ms: int = 0
     period_end_ms: int = 0
-    state: str = ""
     seen_ms: int = 0
-    calls: Mapping[str, Any] = field(default_factory=dict)
 
     def see(self, purse: Purse) -> None:
         """Take over what a purse shows."""
         self.minute, self.available, self.capped = int(purse.minute), int(purse.available), has_cap(purse)
         self.period_start_ms, self.period_end_ms = int(purse.period_start_ms), int(purse.period_end_ms)
-        self.state, self.seen_ms, self.carried = purse.state, clock.now_ms(), int(purse.policy_version)
-        self.calls = purse.calls.attribute_values
+        self.seen_ms, self.carried = clock.now_ms(), int(purse.policy_version)
 
     def count(self, reserved: int, minute: int) -> None:
         """Take over what a gate call of ours has just written."""

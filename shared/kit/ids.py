@@ -114,11 +114,6 @@ def uuid7_tail(text: str) -> int:
     return (value.int >> 64 & 0xFFF) << 62 | value.int & ((1 << 62) - 1)
 
 
-def uuid7_ms(text: str) -> int:
-    """The millisecond of a UUIDv7. Raises ValueError for texts that are no UUID."""
-    return uuid.UUID(text).int >> 80
-
-
 def _uuid7(stamp: int) -> str:
     """48 bits of milliseconds and 74 further bits, with version and variant between them."""
     value = (stamp >> 74) << 80 | 0x7 << 76 | ((stamp >> 62) & 0xFFF) << 64 | 0b10 << 62 | stamp & ((1 << 62) - 1)

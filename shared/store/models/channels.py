@@ -125,7 +125,3 @@ class Listener(Record):
     sealed = BinaryAttribute(null=True, legacy_encoding=False)
     claim = UnicodeAttribute(null=True)
     claim_until = NumberAttribute(null=True)
-
-
-CHANNEL_MODELS = (Connection, Listening, Listener, Beat, Ack)
-"""Every model of the table, for whoever creates it."""

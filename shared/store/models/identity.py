@@ -247,21 +247,3 @@ class Membership(Record):
     sk = UnicodeAttribute(range_key=True)
     org_id = UnicodeAttribute()
     role = UnicodeAttribute()
-
-
-IDENTITY_MODELS = (
-    Deployment,
-    AccountRecord,
-    AccountListing,
-    DeletionRecord,
-    LoginName,
-    ExternalIdentity,
-    ExternalLink,
-    LoginFailures,
-    AddressCount,
-    RevokedSession,
-    OrgRecord,
-    OrgMember,
-    Membership,
-)
-"""Every model of the table, for whoever creates it."""
